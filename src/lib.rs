@@ -1,0 +1,6 @@
+//! `upgrade-guard` keeps a platform of several workloads from being upgraded in the wrong order or too far apart.
+//!
+//! [`domain`] decides and does nothing else; everything around it turns the outside world into its values and its
+//! decisions into answers. `docs/architecture.md` has the map.
+
+pub mod domain;
