@@ -1,1 +1,14 @@
 //! The pure core: no async, no clock, no client, no I/O; time is an argument.
+//!
+//! [`decision::decide`] answers every question about an upgrade; nothing else decides.
+
+pub mod change;
+pub mod decision;
+pub mod image;
+pub mod line;
+pub mod policy;
+mod policy_check;
+pub mod resolver;
+pub mod rules;
+pub mod version;
+pub mod view;

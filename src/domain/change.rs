@@ -1,0 +1,86 @@
+//! What a request asks for.
+
+use super::policy::ComponentId;
+use super::version::Version;
+use super::view::WorkloadId;
+
+/// A change of one workload, as far as the rules care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The workload that changes.
+    pub workload: WorkloadId,
+    /// The version moves in it, one for each governed container that changes.
+    pub moves: Vec<Move>,
+    /// How many pods keep serving, where the request touches that.
+    pub capacity: Option<Capacity>,
+    /// Where the database stands relative to what each moved component's new version needs; `None` when the policy
+    /// declares no database.
+    pub schema: Option<SchemaState>,
+}
+
+/// One component's move from a version to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The component.
+    pub component: ComponentId,
+    /// What the workload asked for before; `None` when it did not exist.
+    pub from: Option<Version>,
+    /// What it asks for now.
+    pub to: Version,
+}
+
+/// Where the database's schema stands relative to what a version needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// Exactly at the revision.
+    Same,
+    /// Before it: migrations are pending.
+    Behind,
+    /// After it, by revisions that are recorded as additive.
+    AheadAdditive,
+    /// After it, by at least one revision that is not.
+    AheadBreaking,
+    /// It could not be read.
+    Unknown,
+}
+
+/// What `UG-ZERODOWNTIME` looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// The governed component whose pods these are.
+    pub component: ComponentId,
+    /// Replicas asked for.
+    pub replicas: u32,
+    /// The least number that an autoscaler may choose, with the autoscaler's name.
+    pub autoscaler: Option<(String, u32)>,
+    /// The disruption budget that selects the pods.
+    pub budget: Budget,
+    /// Whether the component's container has a readiness probe.
+    pub readiness_probe: bool,
+    /// Pods that the update strategy keeps while it replaces others.
+    pub kept_by_strategy: KeptPods,
+    /// Whether only the replica count is asked for (the scale subresource, or an update of nothing else).
+    pub only_replicas: bool,
+}
+
+/// The disruption budget of a workload's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// None selects them.
+    None,
+    /// One selects them and never allows a disruption, so that a node drain hangs.
+    Blocks(String),
+    /// One selects them and allows a disruption.
+    Allows,
+}
+
+/// What an update strategy keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptPods {
+    /// All old pods go before the first new one comes.
+    Recreate,
+    /// At least this many of the replicas stay.
+    AtLeast(u32),
+    /// The strategy replaces pods one by one or on demand; it keeps what the replica count allows.
+    OneByOne,
+}

@@ -1,0 +1,253 @@
+//! The one place that decides.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::change::{Change, Move};
+use super::line::{Span, Unplaced};
+use super::policy::{ComponentId, Mode, Policy};
+use super::rules::{ROWS, Rule};
+use super::version::Version;
+use super::view::{ComponentView, View};
+
+/// What a reason, and in the end a whole decision, says of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It is legal now.
+    Allow,
+    /// This very change becomes legal by waiting.
+    NotYet,
+    /// It is not legal from here.
+    Never,
+}
+
+impl Verdict {
+    /// The name used in texts, metrics and machine output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "Allow",
+            Self::NotYet => "NotYet",
+            Self::Never => "Never",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing that a rule has to say of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The rule.
+    pub rule: Rule,
+    /// What the rule alone would answer; [`Verdict::Allow`] for a mere warning.
+    pub verdict: Verdict,
+    /// What happens to a change that the rule does not allow.
+    pub mode: Mode,
+    /// The component's name.
+    pub component: String,
+    /// What it asked for before.
+    pub from: Option<Version>,
+    /// What it asks for now; `None` for a change that moves no version.
+    pub to: Option<Version>,
+    /// What the rule says: `must wait for control-plane-api 2.3.0`.
+    pub what: String,
+    /// What it found: `running 2.3.0 (1/2 pods), 2.2.0 (1/2)`.
+    pub facts: String,
+    /// What to do now.
+    pub remedy: String,
+}
+
+impl Reason {
+    /// The subject and what is said of it: `stoa-gateway 2.2.0 -> 2.3.0 must wait for ...`.
+    fn head(&self) -> String {
+        let Self { rule, component, from, to, what, .. } = self;
+        match (from, to) {
+            (Some(from), Some(to)) => format!("[{rule}] {component} {from} -> {to} {what}"),
+            (None, Some(to)) => format!("[{rule}] {component} {to} {what}"),
+            (_, None) => format!("[{rule}] {component} {what}"),
+        }
+    }
+
+    /// The short form for admission warnings, at most [`Reason::SHORT`] characters.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let full = format!("{}: {}", self.head(), self.facts);
+        let text = if full.chars().count() <= Self::SHORT { full } else { self.head() };
+        if text.chars().count() <= Self::SHORT {
+            text
+        } else {
+            text.chars().take(Self::SHORT - 3).chain("...".chars()).collect()
+        }
+    }
+
+    /// The longest warning that clients show whole is 120 characters.
+    pub const SHORT: usize = 119;
+}
+
+/// The code, the facts and the remedy on one line.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. {}", self.head(), self.facts, self.remedy)
+    }
+}
+
+/// The answer to a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The worst verdict of an enforced rule.
+    pub verdict: Verdict,
+    /// Why it is not allowed: worst verdict first, among equals in the order of the rules' table.
+    pub reasons: Vec<Reason>,
+    /// What to say although it is no reason to refuse.
+    pub warnings: Vec<Reason>,
+    /// What to record and not to say.
+    pub audits: Vec<Reason>,
+}
+
+impl Decision {
+    /// The decision over several parts of one request: the worst verdict, all reasons in order.
+    #[must_use]
+    pub fn of_all(decisions: impl IntoIterator<Item = Self>) -> Self {
+        let parts = decisions.into_iter().flat_map(|one| [one.reasons, one.warnings, one.audits]).flatten();
+        Self::sorted(parts.collect())
+    }
+
+    fn sorted(mut all: Vec<Reason>) -> Self {
+        all.sort_by_key(|reason| (std::cmp::Reverse(reason.verdict), reason.rule));
+        let mut decision = Self { verdict: Verdict::Allow, reasons: vec![], warnings: vec![], audits: vec![] };
+        for reason in all {
+            let list = match (reason.verdict, reason.mode) {
+                (_, Mode::Audit) => &mut decision.audits,
+                (Verdict::Allow, _) | (_, Mode::Warn) => &mut decision.warnings,
+                (Verdict::NotYet | Verdict::Never, Mode::Enforce) => {
+                    decision.verdict = decision.verdict.max(reason.verdict);
+                    &mut decision.reasons
+                }
+            };
+            if !list.contains(&reason) {
+                list.push(reason);
+            }
+        }
+        decision
+    }
+}
+
+/// Decides over `change` in the install that `view` shows, by the rules of `policy`, at `now`.
+///
+/// Everything else that answers a question about an upgrade calls this.
+#[must_use]
+pub fn decide(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> Decision {
+    let mut found = Vec::new();
+    for step in &change.moves {
+        let case = Case::new(policy, view, change, step, now);
+        for row in &ROWS {
+            let Some(check) = row.check else { continue };
+            let mode = policy.mode(row.rule);
+            found.extend(check(&case).into_iter().map(|finding| Reason {
+                rule: row.rule,
+                verdict: finding.verdict,
+                mode,
+                component: policy.component(step.component).name.clone(),
+                from: step.from.clone(),
+                to: Some(step.to.clone()),
+                what: finding.what,
+                facts: finding.facts,
+                remedy: finding.remedy,
+            }));
+        }
+    }
+    if let Some(capacity) = &change.capacity {
+        let mode = policy.mode(Rule::ZeroDowntime);
+        found.extend(super::rules::zero_downtime::check(policy, capacity).into_iter().map(|finding| Reason {
+            rule: Rule::ZeroDowntime,
+            verdict: finding.verdict,
+            mode,
+            component: policy.component(capacity.component).name.clone(),
+            from: None,
+            to: None,
+            what: finding.what,
+            facts: finding.facts,
+            remedy: finding.remedy,
+        }));
+    }
+    Decision::sorted(found)
+}
+
+/// What a rule found, before it is joined with the move it is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub(crate) verdict: Verdict,
+    pub(crate) what: String,
+    pub(crate) facts: String,
+    pub(crate) remedy: String,
+}
+
+impl Finding {
+    pub(crate) fn new(
+        verdict: Verdict,
+        what: impl Into<String>,
+        facts: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { verdict, what: what.into(), facts: facts.into(), remedy: remedy.into() }
+    }
+}
+
+/// One move with everything that the rules ask about it.
+pub(crate) struct Case<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) view: &'a View,
+    pub(crate) change: &'a Change,
+    pub(crate) step: &'a Move,
+    /// The lines of the version asked for.
+    pub(crate) to: Result<Span, Unplaced>,
+    /// The lines of the version asked for before; `None` when the workload did not exist.
+    pub(crate) from: Option<Result<Span, Unplaced>>,
+    now: Timestamp,
+}
+
+impl<'a> Case<'a> {
+    fn new(policy: &'a Policy, view: &'a View, change: &'a Change, step: &'a Move, now: Timestamp) -> Self {
+        let span = |version: &Version| policy.lines.span(step.component, version);
+        Self { policy, view, change, step, to: span(&step.to), from: step.from.as_ref().map(span), now }
+    }
+
+    /// The component that moves.
+    pub(crate) fn own(&self) -> &'a ComponentView {
+        self.view.component(self.step.component)
+    }
+
+    /// The last completed version of the component that moves.
+    pub(crate) fn completed(&self) -> Option<&'a Version> {
+        self.own().completed(self.step.component, &self.policy.lines)
+    }
+
+    /// Whether the component was never installed: no history, no pods, no workload before.
+    pub(crate) fn is_first_install(&self) -> bool {
+        self.step.from.is_none() && self.completed().is_none() && !self.own().has_pods()
+    }
+
+    /// Whether the version stays on the line that the workload already asks for.
+    pub(crate) fn stays_on_line(&self) -> bool {
+        matches!((&self.from, &self.to), (Some(Ok(from)), Ok(to)) if from == to)
+    }
+
+    /// The lines of everything live of `component`, each version once, oldest first.
+    pub(crate) fn live(&self, component: ComponentId) -> Vec<(&'a Version, Result<Span, Unplaced>)> {
+        let mut versions: Vec<&Version> = self.view.component(component).live(self.now).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        versions.into_iter().map(|version| (version, self.policy.lines.span(component, version))).collect()
+    }
+
+    /// A component's name.
+    pub(crate) fn name(&self, id: ComponentId) -> &'a str {
+        &self.policy.component(id).name
+    }
+}

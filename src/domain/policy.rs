@@ -1,0 +1,313 @@
+//! A platform's rules as a domain value: components, their order, skew windows and modes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::image::ImageRef;
+use super::line::Lines;
+use super::rules::Rule;
+use super::version::TagPattern;
+
+/// The position of a component in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComponentId(pub usize);
+
+/// The rules of one platform.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The policy's name.
+    pub name: String,
+    /// The namespaces it governs, one install each.
+    pub namespaces: BTreeSet<String>,
+    /// Its components; [`ComponentId`] is the position here.
+    pub components: Vec<Component>,
+    /// How many lines one move of a component may cross.
+    pub max_hop: u32,
+    /// What a rule's violation leads to, where it differs from [`Mode::Enforce`] or the rule's own default.
+    pub modes: BTreeMap<Rule, Mode>,
+    /// What happens to a change that only has to wait.
+    pub on_not_yet: OnNotYet,
+    /// The least number of replicas that `UG-ZERODOWNTIME` asks for.
+    pub min_replicas: u32,
+    /// The release lines.
+    pub lines: Lines,
+    relations: Relations,
+}
+
+/// One versioned part of a platform.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// Its name, unique in the policy.
+    pub name: String,
+    /// How its workloads are found.
+    pub matcher: Matcher,
+    /// The components that are upgraded before it.
+    pub after: Vec<ComponentId>,
+    /// How far it may be from its peers.
+    pub skew: Vec<Skew>,
+    /// The versions it may have; empty means any.
+    pub supported: Vec<SupportedRange>,
+    /// Where its version is read, in this order.
+    pub sources: Vec<VersionSource>,
+    /// How its tags carry a version.
+    pub tag: TagPattern,
+    /// Whether its new versions need a database schema.
+    pub uses_database: bool,
+}
+
+impl Component {
+    /// A component with this name, found by it, and nothing else set.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            matcher: Matcher { names: vec![name.to_owned()], ..Matcher::default() },
+            after: vec![],
+            skew: vec![],
+            supported: vec![],
+            sources: VersionSource::ALL.to_vec(),
+            tag: TagPattern::default(),
+            uses_database: false,
+        }
+    }
+}
+
+/// How the workloads and containers of a component are found: by image first, then by label, then by name.
+#[derive(Clone, Debug, Default)]
+pub struct Matcher {
+    /// Image repositories; `*/name` stands for any registry.
+    pub images: Vec<String>,
+    /// Workload labels that must all be there.
+    pub labels: BTreeMap<String, String>,
+    /// Workload names.
+    pub names: Vec<String>,
+}
+
+/// How a workload was recognised as a component's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MatchedBy {
+    /// By the image repository of one of its containers.
+    Image,
+    /// By its labels.
+    Label,
+    /// By its name.
+    Name,
+}
+
+impl Matcher {
+    /// Whether `image` is of one of the component's repositories.
+    #[must_use]
+    pub fn has_image(&self, image: ImageRef<'_>) -> bool {
+        self.images.iter().any(|pattern| image.is_from(pattern))
+    }
+
+    /// Whether a workload with these labels and this name is the component's.
+    #[must_use]
+    pub fn has_workload(&self, name: &str, labels: &BTreeMap<String, String>) -> Option<MatchedBy> {
+        if !self.labels.is_empty() && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value)) {
+            Some(MatchedBy::Label)
+        } else {
+            self.names.iter().any(|candidate| candidate == name).then_some(MatchedBy::Name)
+        }
+    }
+}
+
+/// How many lines a component may be from a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skew {
+    /// The component it is measured against.
+    pub peer: ComponentId,
+    /// Lines it may be behind the peer.
+    pub behind: u32,
+    /// Lines it may be ahead of the peer.
+    pub ahead: u32,
+}
+
+/// A range of versions that a component may have.
+#[derive(Clone, Debug)]
+pub struct SupportedRange {
+    /// The range.
+    pub range: semver::VersionReq,
+    /// What to say of versions in it; `None` when there is nothing to say.
+    pub warn: Option<String>,
+}
+
+/// Where a version can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionSource {
+    /// The pod template's annotation `guard.gostoa.dev/version`.
+    Annotation,
+    /// The pod template's label `app.kubernetes.io/version`.
+    Label,
+    /// The image tag.
+    Tag,
+    /// A release that lists the tag or digest.
+    Release,
+}
+
+impl VersionSource {
+    /// All sources, in the order in which they are asked unless a policy says otherwise.
+    pub const ALL: [Self; 4] = [Self::Annotation, Self::Label, Self::Tag, Self::Release];
+}
+
+/// What a violation of a rule leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// The change is refused.
+    Enforce,
+    /// The change is admitted with a warning.
+    Warn,
+    /// The change is admitted; the violation is only recorded.
+    Audit,
+}
+
+impl Mode {
+    /// The name used in policies and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "Enforce",
+            Self::Warn => "Warn",
+            Self::Audit => "Audit",
+        }
+    }
+}
+
+/// What happens to a change that only has to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNotYet {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It is admitted and held until it may go on.
+    Hold,
+}
+
+/// Something wrong in a policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The field, for example `spec.components[2].after[0]`.
+    pub path: String,
+    /// What is wrong there and what would be right.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// What a policy is made of before its parts are checked against each other.
+#[derive(Clone, Debug)]
+pub struct PolicyParts {
+    /// See [`Policy::name`].
+    pub name: String,
+    /// See [`Policy::namespaces`].
+    pub namespaces: BTreeSet<String>,
+    /// See [`Policy::components`].
+    pub components: Vec<Component>,
+    /// See [`Policy::max_hop`].
+    pub max_hop: u32,
+    /// See [`Policy::modes`].
+    pub modes: BTreeMap<Rule, Mode>,
+    /// See [`Policy::on_not_yet`].
+    pub on_not_yet: OnNotYet,
+    /// See [`Policy::min_replicas`].
+    pub min_replicas: u32,
+}
+
+impl Policy {
+    /// Checks the parts against each other and makes a policy of them, with minors as its lines.
+    ///
+    /// # Errors
+    /// All problems: cycles in `after`, overlapping matches, windows that leave no legal first move.
+    pub fn new(parts: PolicyParts) -> Result<Self, Vec<Problem>> {
+        let problems = super::policy_check::problems(&parts.components);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let relations = Relations::of(&parts.components);
+        let PolicyParts { name, namespaces, components, max_hop, modes, on_not_yet, min_replicas } = parts;
+        let lines = Lines::default();
+        Ok(Self { name, namespaces, components, max_hop, modes, on_not_yet, min_replicas, lines, relations })
+    }
+
+    /// The component with this name.
+    #[must_use]
+    pub fn component_named(&self, name: &str) -> Option<ComponentId> {
+        self.components.iter().position(|component| component.name == name).map(ComponentId)
+    }
+
+    /// The component at `id`.
+    #[must_use]
+    pub fn component(&self, id: ComponentId) -> &Component {
+        &self.components[id.0]
+    }
+
+    /// All component ids, in the policy's order.
+    pub fn ids(&self) -> impl Iterator<Item = ComponentId> + use<> {
+        (0..self.components.len()).map(ComponentId)
+    }
+
+    /// The components that are upgraded before `id`, directly or not, in the policy's order.
+    #[must_use]
+    pub fn upstream(&self, id: ComponentId) -> &[ComponentId] {
+        &self.relations.upstream[id.0]
+    }
+
+    /// The components that are upgraded after `id`, directly or not, in the policy's order.
+    #[must_use]
+    pub fn downstream(&self, id: ComponentId) -> &[ComponentId] {
+        &self.relations.downstream[id.0]
+    }
+
+    /// How many lines `downstream` may be ahead of `upstream`; 0 where the policy says nothing.
+    #[must_use]
+    pub fn ahead(&self, downstream: ComponentId, upstream: ComponentId) -> u32 {
+        let skew = &self.component(downstream).skew;
+        skew.iter().find(|skew| skew.peer == upstream).map_or(0, |skew| skew.ahead)
+    }
+
+    /// The mode of `rule`: the policy's, else the rule's own default.
+    #[must_use]
+    pub fn mode(&self, rule: Rule) -> Mode {
+        self.modes.get(&rule).copied().unwrap_or_else(|| rule.row().default_mode)
+    }
+}
+
+/// Who is before and after whom, transitively.
+#[derive(Clone, Debug)]
+struct Relations {
+    upstream: Vec<Vec<ComponentId>>,
+    downstream: Vec<Vec<ComponentId>>,
+}
+
+impl Relations {
+    fn of(components: &[Component]) -> Self {
+        let ids = || (0..components.len()).map(ComponentId);
+        let upstream: Vec<Vec<ComponentId>> = ids().map(|id| closure(components, id)).collect();
+        let downstream = ids().map(|id| ids().filter(|other| upstream[other.0].contains(&id)).collect()).collect();
+        Self { upstream, downstream }
+    }
+}
+
+/// Everything reachable from `start` over `after`, in the order of the ids, without `start` unless it is in a cycle.
+pub(super) fn closure(components: &[Component], start: ComponentId) -> Vec<ComponentId> {
+    let mut found = BTreeSet::new();
+    let mut todo = components[start.0].after.clone();
+    while let Some(id) = todo.pop() {
+        if found.insert(id) {
+            todo.extend(&components[id.0].after);
+        }
+    }
+    found.into_iter().collect()
+}

@@ -1,0 +1,89 @@
+//! `UG-ORDER`: upstream first on the way up, downstream first on the way back.
+//!
+//! Up: `lo(u) >= line needed by v` and settled(u) for every upstream u. Down: `hi(x) <= line(v) + ahead(x)` for every
+//! downstream x (design section 3). A move that asks no more of upstream and serves downstream no less than before is
+//! nothing to this rule, whatever was broken before.
+
+use crate::domain::decision::{Case, Finding, Verdict};
+use crate::domain::line::Line;
+use crate::domain::policy::ComponentId;
+use crate::domain::version::Version;
+
+pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
+    let own = case.step.component;
+    let up = case.policy.upstream(own).iter().filter_map(|peer| against_upstream(case, *peer));
+    let down = case.policy.downstream(own).iter().filter_map(|peer| against_downstream(case, *peer));
+    up.chain(down).collect()
+}
+
+/// The line that `version` of the moving component needs `upstream` to serve.
+fn need_of(case: &Case<'_>, version: &Version, upstream: ComponentId) -> Option<Line> {
+    let own = case.step.component;
+    case.policy.lines.needed(own, version, upstream, case.policy.ahead(own, upstream)).ok()
+}
+
+/// Whether `need` is more than what `before` needed of `upstream`; more than nothing, or than what cannot be told.
+fn is_more(case: &Case<'_>, need: Line, before: Option<&Version>, upstream: ComponentId) -> bool {
+    let before = before.and_then(|version| need_of(case, version, upstream));
+    before.and_then(|before| need.above(before)).is_none_or(|lines| lines > 0)
+}
+
+fn against_upstream(case: &Case<'_>, upstream: ComponentId) -> Option<Finding> {
+    let peer = case.view.component(upstream);
+    if peer.is_absent() || (case.is_first_install() && !peer.has_pods()) {
+        return None;
+    }
+    let need = need_of(case, &case.step.to, upstream)?;
+    if !is_more(case, need, case.step.from.as_ref(), upstream) {
+        return None;
+    }
+    let name = case.name(upstream);
+    let waits = |facts: String, remedy: String| {
+        let what = format!("must wait for {name} {}", case.policy.lines.name(upstream, need));
+        Some(Finding::new(Verdict::NotYet, what, facts, remedy))
+    };
+    if !peer.has_pods() {
+        return waits("no pod of it runs".into(), format!("Start {name} first, then retry."));
+    }
+    // What cannot be compared is UG-VERSION's to report.
+    let short_of = |served: Line| need.above(served).is_some_and(|lines| lines > 0);
+    if case.live(upstream).iter().any(|(_, span)| span.is_ok_and(|span| short_of(span.serves()))) {
+        let remedy = match peer.unsettled() {
+            Some(_) => "Retry when its rollout is complete.".to_owned(),
+            None => format!("Upgrade {name} first, then retry."),
+        };
+        return waits(peer.describe(), remedy);
+    }
+    // Recreating what was completed before asks for no more than was granted then: the peer may be rolling.
+    if case.step.from.is_none() && !is_more(case, need, case.completed(), upstream) {
+        return None;
+    }
+    let (workload, missing) = peer.unsettled()?;
+    waits(format!("{}, {workload}: {missing}", peer.describe()), "Retry when its rollout is complete.".into())
+}
+
+fn against_downstream(case: &Case<'_>, downstream: ComponentId) -> Option<Finding> {
+    let served = case.to.ok()?.serves();
+    let falls = match case.from {
+        Some(Ok(from)) => served.above(from.serves()).is_none_or(|lines| lines < 0),
+        Some(Err(_)) | None => true,
+    };
+    if !falls {
+        return None;
+    }
+    let own = case.step.component;
+    let ahead = case.policy.ahead(downstream, own);
+    let needs_more = |version: &Version| {
+        let need = case.policy.lines.needed(downstream, version, own, ahead).ok();
+        need.and_then(|need| need.above(served)).is_some_and(|lines| lines > 0)
+    };
+    case.live(downstream).iter().any(|(version, _)| needs_more(version)).then(|| {
+        let name = case.name(downstream);
+        Finding::new(
+            Verdict::NotYet,
+            format!("must wait for {name} to go back to {}", case.policy.lines.name(downstream, served)),
+            case.view.component(downstream).describe(),
+            "Roll it back first, then retry.",
+        )
+    })
+}

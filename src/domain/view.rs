@@ -1,0 +1,238 @@
+//! What is known of one install at one moment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::change::Change;
+use super::line::Lines;
+use super::policy::{ComponentId, Policy};
+use super::version::Version;
+
+/// One install as the rules see it: every component of the policy, at its position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// The components, at the positions of the policy's.
+    pub components: Vec<ComponentView>,
+}
+
+/// One component of an install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComponentView {
+    /// Its workloads; several count as one component.
+    pub workloads: Vec<WorkloadView>,
+    /// Changes admitted a moment ago that no workload shows yet.
+    pub intents: Vec<Intent>,
+    /// The last version that was rolled out completely, as recorded; see [`ComponentView::completed`].
+    pub recorded: Option<Version>,
+}
+
+/// A change that was admitted and is not visible yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The version it goes to.
+    pub version: Version,
+    /// When it stops to count.
+    pub expires: Timestamp,
+}
+
+/// One workload of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadView {
+    /// Which workload this is.
+    pub id: WorkloadId,
+    /// The versions its pod template asks for, one for each container of the component.
+    pub desired: Vec<Version>,
+    /// How many pods exist of each version.
+    pub running: BTreeMap<Version, u32>,
+    /// Where its rollout stands.
+    pub rollout: Rollout,
+}
+
+/// A workload's kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadId {
+    /// `Deployment`, `StatefulSet`, `DaemonSet` or `Rollout`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for WorkloadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.to_lowercase(), self.name)
+    }
+}
+
+/// Where a workload's rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// Generation observed, all replicas updated and available, no old pods.
+    Settled,
+    /// Not yet, and what is missing.
+    Progressing(Missing),
+}
+
+/// What a rollout waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Its controller has not seen the last change.
+    NotObserved,
+    /// It is paused.
+    Paused,
+    /// It made no progress within its deadline.
+    DeadlineExceeded,
+    /// Pods of the new revision are missing.
+    Updated {
+        /// Pods of the new revision.
+        updated: u32,
+        /// Pods asked for.
+        of: u32,
+    },
+    /// Pods of an old revision are left.
+    OldPods(u32),
+    /// Pods are not available.
+    Available {
+        /// Pods available.
+        available: u32,
+        /// Pods asked for.
+        of: u32,
+    },
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotObserved => f.write_str("its last change is not observed yet"),
+            Self::Paused => f.write_str("its rollout is paused"),
+            Self::DeadlineExceeded => f.write_str("its rollout is over its progress deadline"),
+            Self::Updated { updated, of } => write!(f, "{updated} of {of} pods updated"),
+            Self::OldPods(count) => write!(f, "{count} old {} left", if *count == 1 { "pod" } else { "pods" }),
+            Self::Available { available, of } => write!(f, "{available} of {of} pods available"),
+        }
+    }
+}
+
+impl WorkloadView {
+    /// Whether its rollout is complete.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.rollout == Rollout::Settled
+    }
+
+    /// Every version it runs or asks for.
+    pub fn live(&self) -> impl Iterator<Item = &Version> {
+        self.running.keys().chain(&self.desired)
+    }
+}
+
+impl ComponentView {
+    /// Every version that counts as live at `now`: running, asked for, or admitted a moment ago.
+    pub fn live(&self, now: Timestamp) -> impl Iterator<Item = &Version> {
+        let intents = self.intents.iter().filter(move |intent| intent.expires > now).map(|intent| &intent.version);
+        self.workloads.iter().flat_map(WorkloadView::live).chain(intents)
+    }
+
+    /// Pods of each version, over all workloads.
+    #[must_use]
+    pub fn running(&self) -> BTreeMap<&Version, u32> {
+        let mut running = BTreeMap::new();
+        for (version, count) in self.workloads.iter().flat_map(|workload| &workload.running) {
+            let pods: &mut u32 = running.entry(version).or_default();
+            *pods = pods.saturating_add(*count);
+        }
+        running
+    }
+
+    /// Whether at least one pod of it runs.
+    #[must_use]
+    pub fn has_pods(&self) -> bool {
+        self.workloads.iter().any(|workload| workload.running.values().any(|count| *count > 0))
+    }
+
+    /// Whether nothing is known of it, now or before.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.workloads.is_empty() && self.intents.is_empty() && self.recorded.is_none()
+    }
+
+    /// The first workload whose rollout is not complete, with what it waits for.
+    #[must_use]
+    pub fn unsettled(&self) -> Option<(&WorkloadId, &Missing)> {
+        self.workloads.iter().find_map(|workload| match &workload.rollout {
+            Rollout::Settled => None,
+            Rollout::Progressing(missing) => Some((&workload.id, missing)),
+        })
+    }
+
+    /// The last completed version: what is recorded, else the lowest version with pods, because a rollout in
+    /// progress started from there.
+    #[must_use]
+    pub fn completed(&self, id: ComponentId, lines: &Lines) -> Option<&Version> {
+        self.recorded.as_ref().or_else(|| {
+            let placed = |version: &&Version| lines.span(id, version).is_ok();
+            let running = self.workloads.iter().flat_map(|workload| workload.running.keys());
+            running.filter(placed).min()
+        })
+    }
+
+    /// The pods by version as people read them, newest first: `2.3.0 (1/2 pods), 2.2.0 (1/2)`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let running = self.running();
+        let total: u32 = running.values().sum();
+        if total == 0 {
+            return "no pod runs".to_owned();
+        }
+        let mut parts = Vec::new();
+        for (version, count) in running.iter().rev().filter(|(_, count)| **count > 0) {
+            let unit = if parts.is_empty() { " pods" } else { "" };
+            parts.push(format!("{version} ({count}/{total}{unit})"));
+        }
+        format!("running {}", parts.join(", "))
+    }
+}
+
+impl View {
+    /// A view of `policy` in which nothing is installed.
+    #[must_use]
+    pub fn empty(policy: &Policy) -> Self {
+        Self { components: vec![ComponentView::default(); policy.components.len()] }
+    }
+
+    /// The component at `id`.
+    #[must_use]
+    pub fn component(&self, id: ComponentId) -> &ComponentView {
+        &self.components[id.0]
+    }
+
+    /// The view after `change` was applied and its rollout is complete: what a planner goes on from.
+    ///
+    /// A workload at zero pods stays at zero; one that did not exist gets one pod.
+    #[must_use]
+    pub fn after(&self, change: &Change) -> Self {
+        let mut after = self.clone();
+        for step in &change.moves {
+            let component = &mut after.components[step.component.0];
+            let position = component.workloads.iter().position(|workload| workload.id == change.workload);
+            let old = position.map(|at| component.workloads.swap_remove(at));
+            let pods = old.as_ref().map_or(1, |workload| workload.running.values().sum());
+            let mut desired = old.map(|workload| workload.desired).unwrap_or_default();
+            match desired.iter().position(|version| Some(version) == step.from.as_ref()) {
+                Some(at) => desired[at] = step.to.clone(),
+                None => desired.push(step.to.clone()),
+            }
+            component.workloads.push(WorkloadView {
+                id: change.workload.clone(),
+                running: desired.iter().map(|version| (version.clone(), pods)).filter(|(_, pods)| *pods > 0).collect(),
+                desired,
+                rollout: Rollout::Settled,
+            });
+            if component.unsettled().is_none() {
+                component.recorded = component.workloads.iter().flat_map(|workload| &workload.desired).min().cloned();
+            }
+        }
+        after
+    }
+}
