@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::image::ImageRef;
 use super::line::Lines;
 use super::rules::Rule;
@@ -133,7 +136,7 @@ pub struct SupportedRange {
 }
 
 /// Where a version can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum VersionSource {
     /// The pod template's annotation `guard.gostoa.dev/version`.
     Annotation,
@@ -151,7 +154,7 @@ impl VersionSource {
 }
 
 /// What a violation of a rule leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     /// The change is refused.
     Enforce,
@@ -174,13 +177,11 @@ impl Mode {
 }
 
 /// What happens to a change that only has to wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnNotYet {
     /// It is refused.
     #[default]
     Deny,
-    /// It is admitted and held until it may go on.
-    Hold,
 }
 
 /// Something wrong in a policy.

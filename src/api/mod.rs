@@ -1,0 +1,25 @@
+//! The three custom resources of `guard.gostoa.dev/v1alpha1`, and their one way into the domain.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+mod parse;
+mod platform;
+mod policy;
+mod release;
+
+pub use parse::{PolicyProblems, with_releases};
+pub use platform::{Platform, PlatformComponentStatus, PlatformIntent, PlatformSpec, PlatformStatus, RunningVersion};
+pub use policy::{
+    ComponentSpec, MatchSpec, SkewSpec, SupportedSpec, UpgradePolicy, UpgradePolicySpec, VersionSpec, ZeroDowntimeSpec,
+};
+pub use release::{NeedSpec, PlatformRelease, PlatformReleaseSpec, ReleaseComponentSpec};
+
+/// The API group of the custom resources.
+pub const GROUP: &str = "guard.gostoa.dev";
+
+/// The custom resource definitions, in the order in which they are printed.
+#[must_use]
+pub fn crds() -> [CustomResourceDefinition; 3] {
+    [UpgradePolicy::crd(), PlatformRelease::crd(), Platform::crd()]
+}

@@ -1,0 +1,275 @@
+//! From the custom resources to the domain, once: the webhook that guards policies, the index and the command line
+//! all come through here, so what is admitted is what can be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::api::{ComponentSpec, PlatformRelease, ReleaseComponentSpec, UpgradePolicy};
+use crate::domain::line::{Lines, Listed, Release};
+use crate::domain::policy::{
+    Component, ComponentId, Matcher, Mode, Policy, PolicyParts, Problem, Skew, SupportedRange, VersionSource,
+};
+use crate::domain::rules::Rule;
+use crate::domain::version::{TagPattern, parse};
+
+/// Everything that is wrong with a policy or a release; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct PolicyProblems(pub Vec<Problem>);
+
+impl fmt::Display for PolicyProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join("; "))
+    }
+}
+
+impl TryFrom<&UpgradePolicy> for Policy {
+    type Error = PolicyProblems;
+
+    /// Reads a policy, with minors as its lines; see [`with_releases`].
+    fn try_from(policy: &UpgradePolicy) -> Result<Self, PolicyProblems> {
+        let spec = &policy.spec;
+        let mut reader = Reader::new(&spec.components);
+        let namespaces = reader.namespaces(&spec.namespaces);
+        let components: Vec<Component> =
+            spec.components.iter().enumerate().map(|(index, component)| reader.component(index, component)).collect();
+        if components.is_empty() {
+            reader.problem("spec.components", "is empty: name at least one component");
+        }
+        let modes = reader.modes(&spec.modes);
+        let parts = PolicyParts {
+            name: policy.metadata.name.clone().unwrap_or_default(),
+            namespaces,
+            max_hop: reader.count("spec.maxHop", spec.max_hop, 1),
+            modes,
+            on_not_yet: spec.on_not_yet,
+            min_replicas: reader.count("spec.zeroDowntime.minReplicas", spec.zero_downtime.min_replicas, 1),
+            components,
+        };
+        // The checks between components speak of what could be read, so that one round shows all problems.
+        match Self::new(parts) {
+            Ok(policy) if reader.problems.is_empty() => Ok(policy),
+            Ok(_) => Err(PolicyProblems(reader.problems)),
+            Err(between) => {
+                reader.problems.extend(between);
+                Err(PolicyProblems(reader.problems))
+            }
+        }
+    }
+}
+
+/// Reads the scalars of a policy and keeps every problem with its path.
+struct Reader<'a> {
+    ids: BTreeMap<&'a str, ComponentId>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(components: &'a [ComponentSpec]) -> Self {
+        let mut reader = Self { ids: BTreeMap::new(), problems: vec![] };
+        for (index, component) in components.iter().enumerate() {
+            if reader.ids.insert(&component.name, ComponentId(index)).is_some() {
+                let message = format!("'{}' is used twice: every component needs a name of its own", component.name);
+                reader.problem(format!("spec.components[{index}].name"), message);
+            }
+        }
+        reader
+    }
+
+    fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem::new(path, message));
+    }
+
+    fn count(&mut self, path: &str, value: i32, least: u32) -> u32 {
+        match u32::try_from(value) {
+            Ok(count) if count >= least => count,
+            _ => {
+                self.problem(path, format!("is {value}, but must be {least} or more"));
+                least
+            }
+        }
+    }
+
+    fn namespaces(&mut self, namespaces: &[String]) -> BTreeSet<String> {
+        if namespaces.is_empty() {
+            self.problem("spec.namespaces", "is empty: name at least one namespace");
+        }
+        for (index, namespace) in namespaces.iter().enumerate() {
+            if namespace == "kube-system" {
+                self.problem(format!("spec.namespaces[{index}]"), "kube-system is never governed");
+            }
+        }
+        namespaces.iter().cloned().collect()
+    }
+
+    fn modes(&mut self, modes: &BTreeMap<String, Mode>) -> BTreeMap<Rule, Mode> {
+        let mut read = BTreeMap::new();
+        for (code, mode) in modes {
+            match Rule::with_code(code) {
+                Some(rule) => _ = read.insert(rule, *mode),
+                None => self.problem(format!("spec.modes.{code}"), "is no rule code; 'upgrade-guard rules' lists them"),
+            }
+        }
+        read
+    }
+
+    fn peer(&mut self, path: String, name: &str) -> Option<ComponentId> {
+        let id = self.ids.get(name).copied();
+        if id.is_none() {
+            let known: Vec<&str> = self.ids.keys().copied().collect();
+            self.problem(path, format!("no component is named '{name}'; there are {}", known.join(", ")));
+        }
+        id
+    }
+
+    fn component(&mut self, index: usize, spec: &ComponentSpec) -> Component {
+        let path = format!("spec.components[{index}]");
+        if spec.name.is_empty() {
+            self.problem(format!("{path}.name"), "is empty");
+        }
+        let matcher = &spec.matcher;
+        if matcher.images.is_empty() && matcher.labels.is_empty() && matcher.names.is_empty() {
+            self.problem(format!("{path}.match"), "is empty: name at least one image, label or workload name");
+        }
+        let after = spec.after.iter().enumerate();
+        let after = after.filter_map(|(i, name)| self.peer(format!("{path}.after[{i}]"), name)).collect();
+        let skew = spec.skew.iter().enumerate();
+        let skew = skew
+            .filter_map(|(i, skew)| {
+                let path = format!("{path}.skew[{i}]");
+                let behind = self.count(&format!("{path}.behind"), skew.behind, 0);
+                let ahead = self.count(&format!("{path}.ahead"), skew.ahead, 0);
+                let peer = self.peer(format!("{path}.component"), &skew.component)?;
+                Some(Skew { peer, behind, ahead })
+            })
+            .collect();
+        Component {
+            name: spec.name.clone(),
+            matcher: Matcher {
+                images: matcher.images.clone(),
+                labels: matcher.labels.clone(),
+                names: matcher.names.clone(),
+            },
+            after,
+            skew,
+            supported: self.supported(&path, spec),
+            sources: match spec.version.sources.as_slice() {
+                [] => VersionSource::ALL.to_vec(),
+                sources => sources.to_vec(),
+            },
+            tag: self.tag(&path, spec),
+            uses_database: false,
+        }
+    }
+
+    fn supported(&mut self, path: &str, spec: &ComponentSpec) -> Vec<SupportedRange> {
+        let ranges = spec.supported.iter().enumerate();
+        ranges
+            .filter_map(|(index, supported)| match supported.range.parse() {
+                Ok(range) => Some(SupportedRange { range, warn: supported.warn.clone() }),
+                Err(error) => {
+                    let message = format!(
+                        "'{}' is no version range ({error}); write for example '>=2.0.0, <3.0.0'",
+                        supported.range
+                    );
+                    self.problem(format!("{path}.supported[{index}].range"), message);
+                    None
+                }
+            })
+            .collect()
+    }
+
+    fn tag(&mut self, path: &str, spec: &ComponentSpec) -> TagPattern {
+        let own = format!("{}-", spec.name);
+        let prefixes = spec.version.tag_prefixes.iter().cloned().chain([own]).collect();
+        TagPattern::new(prefixes, spec.version.tag_pattern.as_deref()).unwrap_or_else(|error| {
+            self.problem(format!("{path}.version.tagPattern"), error.to_string());
+            TagPattern::default()
+        })
+    }
+}
+
+/// The policy with the lines that `releases` make: those that name it, in the order of their versions.
+///
+/// Returns the policy and everything that is wrong in its releases, by the release's name. A part that cannot be read
+/// is left out, but its release keeps its place in the order: leaving it out would bring its neighbours nearer.
+#[must_use]
+pub fn with_releases<'a>(
+    mut policy: Policy,
+    releases: impl IntoIterator<Item = &'a PlatformRelease>,
+) -> (Policy, BTreeMap<String, PolicyProblems>) {
+    let mut problems = BTreeMap::new();
+    let mut ordered: Vec<(Vec<u64>, Release)> = Vec::new();
+    for release in releases.into_iter().filter(|release| release.spec.policy == policy.name) {
+        let name = release.metadata.name.clone().unwrap_or_default();
+        let (read, mut found) = read_release(&policy, release);
+        if let Some((order, read)) = read {
+            if let Some((_, twin)) = ordered.iter().find(|(other, _)| *other == order) {
+                let message = format!("'{}' is also the version of release '{}'", release.spec.version, twin.name);
+                found.push(Problem::new("spec.version", message));
+            }
+            ordered.push((order, read));
+        }
+        if !found.is_empty() {
+            problems.insert(name, PolicyProblems(found));
+        }
+    }
+    ordered.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
+    policy.lines = Lines::new(ordered.into_iter().map(|(_, release)| release).collect());
+    (policy, problems)
+}
+
+/// Reads one release of `policy`; `None` for a version that gives it no place in the order.
+fn read_release(policy: &Policy, release: &PlatformRelease) -> (Option<(Vec<u64>, Release)>, Vec<Problem>) {
+    let spec = &release.spec;
+    let mut problems = Vec::new();
+    let mut components = BTreeMap::new();
+    for (index, component) in spec.components.iter().enumerate() {
+        let path = format!("spec.components[{index}]");
+        let Some(id) = policy.component_named(&component.name) else {
+            let message = format!("policy '{}' has no component '{}'", policy.name, component.name);
+            problems.push(Problem::new(format!("{path}.name"), message));
+            continue;
+        };
+        if let Some(listed) = read_listed(policy, &path, component, &mut problems)
+            && components.insert(id, listed).is_some()
+        {
+            problems.push(Problem::new(format!("{path}.name"), format!("'{}' is listed twice", component.name)));
+        }
+    }
+    let order: Option<Vec<u64>> = spec.version.split('.').map(|part| part.parse().ok()).collect();
+    if order.is_none() {
+        let message = format!("'{}' is not made of numbers and dots, such as 2026.07 or 2.3.0", spec.version);
+        problems.push(Problem::new("spec.version", message));
+    }
+    let read = Release { name: spec.version.clone(), required_stop: spec.required_stop, components };
+    (order.map(|order| (order, read)), problems)
+}
+
+fn read_listed(
+    policy: &Policy,
+    path: &str,
+    component: &ReleaseComponentSpec,
+    problems: &mut Vec<Problem>,
+) -> Option<Listed> {
+    let mut needs = BTreeMap::new();
+    for (index, need) in component.needs.iter().enumerate() {
+        match (policy.component_named(&need.component), parse(&need.version)) {
+            (Some(id), Some(version)) => _ = needs.insert(id, version),
+            (None, _) => problems.push(Problem::new(
+                format!("{path}.needs[{index}].component"),
+                format!("policy '{}' has no component '{}'", policy.name, need.component),
+            )),
+            (_, None) => problems.push(not_a_version(&format!("{path}.needs[{index}].version"), &need.version)),
+        }
+    }
+    let Some(version) = parse(&component.version) else {
+        problems.push(not_a_version(&format!("{path}.version"), &component.version));
+        return None;
+    };
+    Some(Listed { version, tags: component.tags.clone(), digests: component.digests.clone(), needs })
+}
+
+fn not_a_version(path: &str, text: &str) -> Problem {
+    Problem::new(path, format!("'{text}' is no version such as 2.3.0"))
+}
