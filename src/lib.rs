@@ -4,4 +4,5 @@
 //! decisions into answers. `docs/architecture.md` has the map.
 
 pub mod api;
+pub mod cluster;
 pub mod domain;

@@ -184,7 +184,7 @@ fn change(policy: &Policy, view: &View, case: &Case) -> Change {
         other => panic!("unknown database state {other}"),
     });
     let moves = if from.as_ref() == Some(&to) { vec![] } else { vec![Move { component: id, from, to }] };
-    Change { workload: workload(name), moves, capacity: None, schema }
+    Change { workload: workload(name), moves, restarts: vec![], capacity: None, schema }
 }
 
 /// What the case got, when it is not what it should get.

@@ -11,6 +11,8 @@ pub struct Change {
     pub workload: WorkloadId,
     /// The version moves in it, one for each governed container that changes.
     pub moves: Vec<Move>,
+    /// Containers that restart on an image whose version cannot be told.
+    pub restarts: Vec<Restart>,
     /// How many pods keep serving, where the request touches that.
     pub capacity: Option<Capacity>,
     /// Where the database stands relative to what each moved component's new version needs; `None` when the policy
@@ -27,6 +29,15 @@ pub struct Move {
     pub from: Option<Version>,
     /// What it asks for now.
     pub to: Version,
+}
+
+/// A restart on an image whose content may have changed since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The component.
+    pub component: ComponentId,
+    /// The tag that tells no version.
+    pub version: String,
 }
 
 /// Where the database's schema stands relative to what a version needs.

@@ -144,37 +144,33 @@ impl Decision {
 #[must_use]
 pub fn decide(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> Decision {
     let mut found = Vec::new();
-    for step in &change.moves {
-        let case = Case::new(policy, view, change, step, now);
-        for row in &ROWS {
-            let Some(check) = row.check else { continue };
-            let mode = policy.mode(row.rule);
-            found.extend(check(&case).into_iter().map(|finding| Reason {
-                rule: row.rule,
-                verdict: finding.verdict,
-                mode,
-                component: policy.component(step.component).name.clone(),
-                from: step.from.clone(),
-                to: Some(step.to.clone()),
-                what: finding.what,
-                facts: finding.facts,
-                remedy: finding.remedy,
-            }));
-        }
-    }
-    if let Some(capacity) = &change.capacity {
-        let mode = policy.mode(Rule::ZeroDowntime);
-        found.extend(super::rules::zero_downtime::check(policy, capacity).into_iter().map(|finding| Reason {
-            rule: Rule::ZeroDowntime,
+    let mut add = |rule: Rule, component: ComponentId, step: Option<&Move>, findings: Vec<Finding>| {
+        found.extend(findings.into_iter().map(|finding| Reason {
+            rule,
             verdict: finding.verdict,
-            mode,
-            component: policy.component(capacity.component).name.clone(),
-            from: None,
-            to: None,
+            mode: policy.mode(rule),
+            component: policy.component(component).name.clone(),
+            from: step.and_then(|step| step.from.clone()),
+            to: step.map(|step| step.to.clone()),
             what: finding.what,
             facts: finding.facts,
             remedy: finding.remedy,
         }));
+    };
+    for step in &change.moves {
+        let case = Case::new(policy, view, change, step, now);
+        for row in &ROWS {
+            if let Some(check) = row.check {
+                add(row.rule, step.component, Some(step), check(&case));
+            }
+        }
+    }
+    for restart in &change.restarts {
+        add(Rule::Version, restart.component, None, vec![super::rules::version::on_restart(&restart.version)]);
+    }
+    if let Some(capacity) = &change.capacity {
+        let findings = super::rules::zero_downtime::check(policy, capacity);
+        add(Rule::ZeroDowntime, capacity.component, None, findings);
     }
     Decision::sorted(found)
 }

@@ -6,6 +6,7 @@ pub mod change;
 pub mod decision;
 pub mod image;
 pub mod line;
+pub mod matching;
 pub mod policy;
 mod policy_check;
 pub mod resolver;

@@ -10,7 +10,7 @@ mod order;
 mod schema;
 mod skew;
 mod supported;
-mod version;
+pub(crate) mod version;
 pub(crate) mod zero_downtime;
 
 /// A rule of the law. The order is that of design section 3, and that of reasons with the same verdict.

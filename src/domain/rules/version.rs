@@ -14,6 +14,16 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     own.into_iter().chain(peers(case)).collect()
 }
 
+/// What to say of a restart on `tag`, which tells no version.
+pub(crate) fn on_restart(tag: &str) -> Finding {
+    Finding::new(
+        Verdict::Allow,
+        format!("restarts on '{tag}'"),
+        "what this tag holds now may be another version",
+        "Pin a version tag or a digest.",
+    )
+}
+
 fn own_version(case: &Case<'_>) -> Vec<Finding> {
     let to = match case.to {
         Ok(to) => to,

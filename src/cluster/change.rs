@@ -1,0 +1,136 @@
+//! What a new state of a workload changes, as far as the rules of a policy care.
+
+use std::collections::BTreeSet;
+
+use super::inventory::{Inventory, version_of};
+use super::record::WorkloadRecord;
+use crate::domain::change::{Change, Move, Restart};
+use crate::domain::image::ImageRef;
+use crate::domain::matching::governed;
+use crate::domain::policy::{ComponentId, Policy};
+use crate::domain::version::Version;
+
+/// The governed change from `old` to `new`, or `None` when no version, pause, restart or capacity of a component of
+/// `policy` changes. `old` is `None` for a workload that does not exist yet.
+///
+/// `inventory` is the namespace's, from before the change.
+#[must_use]
+pub fn change(
+    policy: &Policy,
+    inventory: &Inventory,
+    old: Option<&WorkloadRecord>,
+    new: &WorkloadRecord,
+) -> Option<Change> {
+    let assigned = assignments(policy, old, new);
+    if assigned.is_empty() {
+        return None;
+    }
+    let mut moves = moves(policy, old, new, &assigned);
+    if moves.is_empty() && old.is_some_and(|old| old.paused && !new.paused) {
+        moves = resumed(policy, inventory, new);
+    }
+    let restarts = if moves.is_empty() { restarts(policy, old, new, &assigned) } else { vec![] };
+    let fewer = old.is_some_and(|old| new.replicas < old.replicas);
+    let subject = moves.first().map_or(assigned[0].0, |step| step.component);
+    let touches_capacity = !moves.is_empty() || fewer;
+    let capacity = touches_capacity.then(|| inventory.capacity(policy, new, subject, moves.is_empty()));
+    (touches_capacity || !restarts.is_empty()).then(|| Change {
+        workload: new.id(),
+        moves,
+        restarts,
+        capacity,
+        schema: None,
+    })
+}
+
+/// The governed containers of `new`. A container that was a component's stays so under another image: a change of
+/// registry is no way out of the rules.
+fn assignments(policy: &Policy, old: Option<&WorkloadRecord>, new: &WorkloadRecord) -> Vec<(ComponentId, usize)> {
+    let containers = &new.template.containers;
+    let mut assigned = governed(policy, &new.name, &new.labels, containers);
+    let Some(old) = old else { return assigned };
+    for (id, position) in governed(policy, &old.name, &old.labels, &old.template.containers) {
+        let name = &old.template.containers[position].name;
+        let kept = containers.iter().position(|container| container.name == *name);
+        if let Some(kept) = kept.filter(|kept| assigned.iter().all(|(_, taken)| taken != kept)) {
+            assigned.push((id, kept));
+        }
+    }
+    assigned
+}
+
+fn moves(
+    policy: &Policy,
+    old: Option<&WorkloadRecord>,
+    new: &WorkloadRecord,
+    assigned: &[(ComponentId, usize)],
+) -> Vec<Move> {
+    let mut moves = Vec::new();
+    for &(id, position) in assigned {
+        let container = &new.template.containers[position];
+        let to = version_of(policy, id, container, &new.template).version;
+        let before = old.and_then(|old| {
+            let same_name = old.template.containers.iter().find(|other| other.name == container.name);
+            let mut of_component = governed(policy, &old.name, &old.labels, &old.template.containers).into_iter();
+            // A renamed container replaces the component's first one.
+            let same_component = || {
+                let (_, position) = of_component.find(|(other, _)| *other == id)?;
+                old.template.containers.get(position)
+            };
+            let image = same_name.or_else(same_component)?;
+            Some((version_of(policy, id, image, &old.template).version, &image.image))
+        });
+        let step = match before {
+            Some((from, image)) => {
+                let same_image = ImageRef::parse(image).same_content(ImageRef::parse(&container.image));
+                let unchanged = from == to && (same_image || from.known().is_some());
+                if unchanged || (same_image && from.known().is_none() && to.known().is_none()) {
+                    continue;
+                }
+                Move { component: id, from: Some(from), to }
+            }
+            None => Move { component: id, from: None, to },
+        };
+        if !moves.contains(&step) {
+            moves.push(step);
+        }
+    }
+    moves
+}
+
+/// What resuming a paused rollout moves: from every version that still runs to the one asked for.
+fn resumed(policy: &Policy, inventory: &Inventory, new: &WorkloadRecord) -> Vec<Move> {
+    let view = inventory.view(policy);
+    let id = new.id();
+    let mut moves = Vec::new();
+    for component in policy.ids() {
+        let own = view.component(component).workloads.iter().find(|workload| workload.id == id);
+        let Some(own) = own else { continue };
+        for to in own.desired.iter().collect::<BTreeSet<_>>() {
+            let others = own.running.keys().filter(|running| *running != to && !own.desired.contains(running));
+            moves.extend(others.map(|from| Move { component, from: Some(from.clone()), to: to.clone() }));
+        }
+    }
+    moves
+}
+
+/// The governed containers that restart on an image whose version cannot be told: what it holds may have changed.
+fn restarts(
+    policy: &Policy,
+    old: Option<&WorkloadRecord>,
+    new: &WorkloadRecord,
+    assigned: &[(ComponentId, usize)],
+) -> Vec<Restart> {
+    if old.is_none_or(|old| old.template.restarted_at == new.template.restarted_at) {
+        return vec![];
+    }
+    let of_container = |&(component, position): &(ComponentId, usize)| {
+        let container = &new.template.containers[position];
+        let pinned = ImageRef::parse(&container.image).digest.is_some();
+        match version_of(policy, component, container, &new.template).version {
+            Version::Unknown(version) if !pinned => Some(Restart { component, version }),
+            _ => None,
+        }
+    };
+    assigned.iter().filter_map(of_container).collect()
+}

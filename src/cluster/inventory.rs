@@ -1,0 +1,325 @@
+//! All records of one namespace, and the views made of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::object::{Container, WorkloadKind};
+use super::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, TemplateRecord, WorkloadRecord};
+use crate::api::Platform;
+use crate::domain::change::{Budget, Capacity};
+use crate::domain::matching::governed;
+use crate::domain::policy::{ComponentId, Policy};
+use crate::domain::resolver::{Resolved, resolve};
+use crate::domain::version::Version;
+use crate::domain::view::{ComponentView, Intent, View, WorkloadId, WorkloadView};
+
+/// What stands for the version of pods whose revision is not known.
+const UNKNOWN_REVISION: &str = "an unknown revision";
+/// Workloads that are remembered after they were deleted, per namespace. Real installs have a handful; the bound
+/// keeps a namespace that churns through names from growing for ever.
+const REMEMBERED_WORKLOADS: usize = 256;
+
+/// The records of one namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    workloads: BTreeMap<WorkloadId, Entry>,
+    /// What workloads that are gone had completed.
+    departed: BTreeMap<WorkloadId, Departed>,
+    revisions: BTreeMap<RevisionId, RevisionRecord>,
+    budgets: BTreeMap<String, BudgetRecord>,
+    autoscalers: BTreeMap<String, AutoscalerRecord>,
+    platforms: BTreeMap<String, Platform>,
+}
+
+/// A revision's kind and name.
+pub type RevisionId = (RevisionKind, String);
+
+/// What a revision is kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RevisionKind {
+    /// A ReplicaSet, which counts its pods.
+    ReplicaSet,
+    /// A ControllerRevision, which does not.
+    ControllerRevision,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    record: WorkloadRecord,
+    /// What its pods were made of when its rollout was last complete.
+    completed: Option<TemplateRecord>,
+}
+
+#[derive(Clone, Debug)]
+struct Departed {
+    labels: BTreeMap<String, String>,
+    completed: TemplateRecord,
+}
+
+impl Inventory {
+    /// Stores a workload, in place of its older self.
+    pub fn put_workload(&mut self, record: WorkloadRecord) {
+        let id = record.id();
+        let settled = record.rollout == crate::domain::view::Rollout::Settled && record.replicas > 0;
+        let before = self.workloads.remove(&id).and_then(|entry| entry.completed);
+        let remembered = self.departed.remove(&id).map(|departed| departed.completed);
+        let completed = if settled { Some(record.template.clone()) } else { before.or(remembered) };
+        self.workloads.insert(id, Entry { record, completed });
+    }
+
+    /// Removes a workload, and remembers what it had completed.
+    pub fn remove_workload(&mut self, id: &WorkloadId) {
+        if let Some(Entry { record, completed: Some(completed) }) = self.workloads.remove(id) {
+            self.departed.insert(id.clone(), Departed { labels: record.labels, completed });
+            while self.departed.len() > REMEMBERED_WORKLOADS {
+                self.departed.pop_first();
+            }
+        }
+    }
+
+    /// Replaces all workloads of `kind`, as a relist does; those that are missing count as deleted.
+    pub fn reset_workloads(&mut self, kind: WorkloadKind, records: Vec<WorkloadRecord>) {
+        let present: BTreeSet<WorkloadId> = records.iter().map(WorkloadRecord::id).collect();
+        let gone: Vec<WorkloadId> =
+            (self.workloads.keys()).filter(|id| id.kind == kind.as_str() && !present.contains(id)).cloned().collect();
+        gone.iter().for_each(|id| self.remove_workload(id));
+        records.into_iter().for_each(|record| self.put_workload(record));
+    }
+
+    /// Stores a revision; one without pods, of a kind that counts them, is forgotten.
+    pub fn put_revision(&mut self, kind: RevisionKind, record: RevisionRecord) {
+        let id = (kind, record.name.clone());
+        if kind == RevisionKind::ReplicaSet && record.pods == 0 {
+            self.revisions.remove(&id);
+        } else {
+            self.revisions.insert(id, record);
+        }
+    }
+
+    /// Removes a revision.
+    pub fn remove_revision(&mut self, id: &RevisionId) {
+        self.revisions.remove(id);
+    }
+
+    /// Replaces all revisions of `kind`, as a relist does.
+    pub fn reset_revisions(&mut self, kind: RevisionKind, records: Vec<RevisionRecord>) {
+        self.revisions.retain(|(other, _), _| *other != kind);
+        records.into_iter().for_each(|record| self.put_revision(kind, record));
+    }
+
+    /// The disruption budgets by name.
+    pub fn budgets_mut(&mut self) -> &mut BTreeMap<String, BudgetRecord> {
+        &mut self.budgets
+    }
+
+    /// The autoscalers by name.
+    pub fn autoscalers_mut(&mut self) -> &mut BTreeMap<String, AutoscalerRecord> {
+        &mut self.autoscalers
+    }
+
+    /// The `Platform` objects by name.
+    pub fn platforms_mut(&mut self) -> &mut BTreeMap<String, Platform> {
+        &mut self.platforms
+    }
+
+    /// The workload with this id.
+    #[must_use]
+    pub fn workload(&self, id: &WorkloadId) -> Option<&WorkloadRecord> {
+        self.workloads.get(id).map(|entry| &entry.record)
+    }
+
+    /// All workloads.
+    pub fn workloads(&self) -> impl Iterator<Item = &WorkloadRecord> {
+        self.workloads.values().map(|entry| &entry.record)
+    }
+
+    /// How many objects are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.workloads.len() + self.revisions.len() + self.budgets.len() + self.autoscalers.len() + self.platforms.len()
+    }
+
+    /// Whether nothing is kept, nor remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.departed.is_empty()
+    }
+
+    /// The install of `policy` in this namespace.
+    #[must_use]
+    pub fn view(&self, policy: &Policy) -> View {
+        let mut view = View::empty(policy);
+        for Entry { record, .. } in self.workloads.values() {
+            for (id, workload) in self.workload_views(policy, record) {
+                view.components[id.0].workloads.push(workload);
+            }
+        }
+        for id in policy.ids() {
+            let component = &mut view.components[id.0];
+            component.recorded = self.recorded(policy, id, component);
+            component.intents = self.intents(policy, id);
+        }
+        view
+    }
+
+    /// One workload as each of its components sees it.
+    fn workload_views(&self, policy: &Policy, record: &WorkloadRecord) -> Vec<(ComponentId, WorkloadView)> {
+        let desired = versions(policy, &record.name, &record.labels, &record.template);
+        let components: BTreeSet<ComponentId> = desired.iter().map(|(id, _)| *id).collect();
+        components
+            .into_iter()
+            .map(|id| {
+                let mine = |versions: &[(ComponentId, Resolved)]| -> Vec<Version> {
+                    versions.iter().filter(|(other, _)| *other == id).map(|(_, found)| found.version.clone()).collect()
+                };
+                let desired = mine(&desired);
+                let of_template =
+                    |template: &TemplateRecord| mine(&versions(policy, &record.name, &record.labels, template));
+                let running = self.running(record, &desired, of_template);
+                (id, WorkloadView { id: record.id(), desired, running, rollout: record.rollout.clone() })
+            })
+            .collect()
+    }
+
+    /// Pods of each version of one component in one workload.
+    fn running(
+        &self,
+        record: &WorkloadRecord,
+        desired: &[Version],
+        versions_of: impl Fn(&TemplateRecord) -> Vec<Version>,
+    ) -> BTreeMap<Version, u32> {
+        let mut running = BTreeMap::new();
+        let mut add = |versions: Vec<Version>, pods: u32| {
+            let distinct: BTreeSet<Version> = versions.into_iter().collect();
+            for version in distinct.into_iter().filter(|_| pods > 0) {
+                let sum: &mut u32 = running.entry(version).or_default();
+                *sum = sum.saturating_add(pods);
+            }
+        };
+        let unknown = || vec![Version::Unknown(UNKNOWN_REVISION.to_owned())];
+        let Some(counts) = &record.pods else {
+            add(desired.to_vec(), record.replicas);
+            return running;
+        };
+        let old_pods = counts.total.saturating_sub(counts.updated);
+        let revisions: Vec<&RevisionRecord> = self.revisions_of(record).collect();
+        match record.kind {
+            WorkloadKind::Deployment | WorkloadKind::Rollout if !revisions.is_empty() => {
+                revisions.iter().for_each(|revision| add(versions_of(&revision.template), revision.pods));
+            }
+            WorkloadKind::Deployment | WorkloadKind::Rollout => {
+                add(desired.to_vec(), counts.updated);
+                add(unknown(), old_pods);
+            }
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
+                add(desired.to_vec(), counts.updated);
+                let newest = revisions.iter().map(|revision| revision.number).max();
+                let old = match &counts.old_revision {
+                    Some(name) => revisions.iter().find(|revision| revision.name == *name),
+                    // A DaemonSet does not say which revision its old pods are of: the one before the newest.
+                    None => (revisions.iter().filter(|revision| Some(revision.number) != newest))
+                        .max_by_key(|revision| revision.number),
+                };
+                add(old.map_or_else(unknown, |revision| versions_of(&revision.template)), old_pods);
+            }
+        }
+        running
+    }
+
+    fn revisions_of<'a>(&'a self, record: &'a WorkloadRecord) -> impl Iterator<Item = &'a RevisionRecord> {
+        let id = record.id();
+        let same_uid = |uid: &str| uid.is_empty() || record.uid.is_empty() || uid == record.uid;
+        self.revisions.values().filter(move |revision| revision.owner == id && same_uid(&revision.owner_uid))
+    }
+
+    /// What a component last completed: what it runs when all of it is settled, else what the `Platform` says, else
+    /// what was seen complete before.
+    fn recorded(&self, policy: &Policy, id: ComponentId, component: &ComponentView) -> Option<Version> {
+        if component.has_pods() && component.unsettled().is_none() {
+            return component.workloads.iter().flat_map(|workload| &workload.desired).min().cloned();
+        }
+        self.of_platform(policy)
+            .find_map(|status| {
+                let own = status.components.iter().find(|component| component.name == policy.component(id).name)?;
+                own.completed.as_deref().map(Version::read)
+            })
+            .or_else(|| {
+                let present = self.workloads.values().filter_map(|entry| {
+                    let completed = entry.completed.as_ref()?;
+                    Some((&entry.record.name, &entry.record.labels, completed))
+                });
+                let gone = self.departed.iter().map(|(id, gone)| (&id.name, &gone.labels, &gone.completed));
+                let seen =
+                    present.chain(gone).flat_map(|(name, labels, template)| versions(policy, name, labels, template));
+                seen.filter(|(other, _)| *other == id).map(|(_, found)| found.version).min()
+            })
+    }
+
+    fn intents(&self, policy: &Policy, id: ComponentId) -> Vec<Intent> {
+        let of_component = |intent: &&crate::api::PlatformIntent| intent.component == policy.component(id).name;
+        self.of_platform(policy)
+            .flat_map(|status| status.intents.iter().filter(of_component))
+            .map(|intent| Intent { version: Version::read(&intent.to), expires: intent.expires.0 })
+            .collect()
+    }
+
+    fn of_platform<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = &'a crate::api::PlatformStatus> {
+        let own = self.platforms.values().filter(|platform| platform.spec.policy == policy.name);
+        own.filter_map(|platform| platform.status.as_ref())
+    }
+
+    /// How many pods of `component` keep serving when `record` is as it asks to be; `only_replicas` when nothing but
+    /// the number of pods is asked for.
+    #[must_use]
+    pub fn capacity(
+        &self,
+        policy: &Policy,
+        record: &WorkloadRecord,
+        component: ComponentId,
+        only_replicas: bool,
+    ) -> Capacity {
+        let containers = &record.template.containers;
+        let own = governed(policy, &record.name, &record.labels, containers);
+        let probed = |position: usize| containers.get(position).is_some_and(|container| container.readiness_probe);
+        let selecting: Vec<&BudgetRecord> =
+            self.budgets.values().filter(|budget| budget.selects(&record.template.labels)).collect();
+        let id = record.id();
+        let autoscaler = self.autoscalers.values().find(|autoscaler| autoscaler.target == id);
+        Capacity {
+            component,
+            replicas: record.replicas,
+            autoscaler: autoscaler.map(|autoscaler| (autoscaler.name.clone(), autoscaler.least)),
+            budget: match selecting.iter().find(|budget| !budget.allows_one_of(record.replicas)) {
+                Some(budget) => Budget::Blocks(budget.name.clone()),
+                None if selecting.is_empty() => Budget::None,
+                None => Budget::Allows,
+            },
+            readiness_probe: own.iter().any(|(id, position)| *id == component && probed(*position)),
+            kept_by_strategy: record.kept,
+            only_replicas,
+        }
+    }
+}
+
+/// The versions of the governed containers of a template, with how they are known.
+pub(crate) fn versions(
+    policy: &Policy,
+    workload: &str,
+    labels: &BTreeMap<String, String>,
+    template: &TemplateRecord,
+) -> Vec<(ComponentId, Resolved)> {
+    governed(policy, workload, labels, &template.containers)
+        .into_iter()
+        .map(|(id, position)| (id, version_of(policy, id, &template.containers[position], template)))
+        .collect()
+}
+
+/// The version of one container of a template.
+pub(crate) fn version_of(
+    policy: &Policy,
+    id: ComponentId,
+    container: &Container,
+    template: &TemplateRecord,
+) -> Resolved {
+    let component = policy.component(id);
+    resolve((id, component), &policy.lines, &container.image, &template.annotations, &template.labels)
+}
