@@ -4,3 +4,4 @@ pub mod change;
 pub mod inventory;
 pub mod object;
 pub mod record;
+pub mod snapshot;
