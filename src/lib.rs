@@ -4,5 +4,6 @@
 //! decisions into answers. `docs/architecture.md` has the map.
 
 pub mod api;
+pub mod cli;
 pub mod cluster;
 pub mod domain;
