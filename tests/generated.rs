@@ -1,0 +1,47 @@
+//! What is generated into the repository is what the program prints today.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use upgrade_guard::{api, cli};
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn the_crds_are_those_of_the_code() {
+    let folder = in_repository("manifests/crds");
+    let documents = cli::crds::documents().unwrap();
+    for (name, yaml) in &documents {
+        assert!(
+            read(&folder.join(name)) == *yaml,
+            "manifests/crds/{name} is not what the code says: run `cargo run -- crds --dir manifests/crds`"
+        );
+    }
+    let expected: BTreeSet<String> = documents.into_iter().map(|(name, _)| name).collect();
+    let there = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(there.collect::<BTreeSet<_>>(), expected, "files in manifests/crds");
+}
+
+#[test]
+fn the_crds_survive_their_way_through_yaml() {
+    for (crd, (name, yaml)) in api::crds().iter().zip(cli::crds::documents().unwrap()) {
+        let read: Value = serde_saphyr::from_str(&yaml).unwrap();
+        assert_eq!(read, serde_json::to_value(crd).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn the_page_of_rules_is_that_of_the_table() {
+    assert!(
+        read(&in_repository("docs/rules.md")) == cli::rules::markdown(),
+        "docs/rules.md is not what the table of rules says: run `cargo run -- rules --markdown > docs/rules.md`"
+    );
+}
