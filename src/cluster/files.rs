@@ -332,29 +332,26 @@ impl Reader<'_> {
             (api::GROUP, "PlatformRelease") => object.resource().map(|release| self.found.releases.push(release)),
             (api::GROUP, "Platform") => object.resource::<Platform>().and_then(|found| {
                 self.namespaced(&object, |install, name| {
-                    _ = install.inventory.platforms_mut().insert(name, found.object)
+                    install.inventory.platforms_mut().insert(name, found.object);
                 })
             }),
             ("apps", "ReplicaSet") => self.replica_set(&object),
             ("apps", "ControllerRevision") => self.controller_revision(&object),
             ("policy", "PodDisruptionBudget") => object.typed::<PodDisruptionBudget>().and_then(|budget| {
-                let record = BudgetRecord::from(&budget);
-                self.namespaced(&object, |install, name| _ = install.inventory.budgets_mut().insert(name, record))
+                self.namespaced(&object, |install, name| {
+                    install.inventory.budgets_mut().insert(name, BudgetRecord::from(&budget));
+                })
             }),
             ("autoscaling", "HorizontalPodAutoscaler") => {
                 object.typed::<HorizontalPodAutoscaler>().and_then(|autoscaler| {
-                    let record = AutoscalerRecord::from(&autoscaler);
                     self.namespaced(&object, |install, name| {
-                        install.inventory.autoscalers_mut().insert(name, record);
+                        install.inventory.autoscalers_mut().insert(name, AutoscalerRecord::from(&autoscaler));
                     })
                 })
             }
             _ => match WorkloadKind::of(group, kind) {
                 Some(kind) => self.workload(kind, &object),
-                None => {
-                    self.found.ignored += 1;
-                    Ok(())
-                }
+                None => self.ignore(),
             },
         };
         self.errors.extend(read.err().into_iter().flatten());
@@ -413,7 +410,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Counts an object that has nothing to say here, such as a ReplicaSet of its own.
+    /// Counts an object that has nothing to say here, such as a `ReplicaSet` of its own.
     #[expect(clippy::unnecessary_wraps, reason = "it stands beside calls that can fail")]
     fn ignore(&mut self) -> Result<(), Vec<FileError>> {
         self.found.ignored += 1;
