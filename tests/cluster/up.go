@@ -36,6 +36,7 @@ type report struct {
 	Dir        string         `json:"dir"`
 	Kubeconfig string         `json:"kubeconfig"`
 	Server     string         `json:"server"`
+	Etcd       string         `json:"etcd"`
 	Logs       string         `json:"logs"`
 	Pids       map[string]int `json:"pids"`
 	Seconds    float64        `json:"seconds"`
@@ -206,6 +207,7 @@ func (c *cluster) report() report {
 		Dir:        c.options.dir,
 		Kubeconfig: c.path("admin.kubeconfig"),
 		Server:     c.server,
+		Etcd:       c.etcd,
 		Logs:       c.path("logs"),
 		Pids:       pids,
 		Seconds:    time.Since(c.began).Seconds(),

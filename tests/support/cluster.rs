@@ -3,10 +3,11 @@
 //! A supervisor (`cluster up`, see `tests/cluster/README.md`) starts and stops the programs. It stops them when its
 //! standard input ends, so they go whatever becomes of the test process: an end, a panic or a kill.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use k8s_openapi::NamespaceResourceScope;
@@ -22,15 +23,8 @@ use tokio::sync::OnceCell;
 use super::wait::wait_for;
 
 /// The programs a cluster is made of; `cluster` is the supervisor.
-const PROGRAMS: [&str; 7] = [
-    "cluster",
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubectl",
-    "kwok",
-];
+const PROGRAMS: [&str; 7] =
+    ["cluster", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok"];
 
 /// How much of a cluster a test needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +40,7 @@ pub(crate) enum Shape {
 pub(crate) struct Cluster {
     programs: Programs,
     report: Report,
-    supervisor: Mutex<Supervisor>,
+    supervisor: Arc<Mutex<Supervisor>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +57,8 @@ struct Report {
     dir: PathBuf,
     kubeconfig: PathBuf,
     server: String,
-    pids: std::collections::BTreeMap<String, u32>,
+    etcd: String,
+    pids: BTreeMap<String, u32>,
     seconds: f64,
 }
 
@@ -77,7 +72,7 @@ pub(crate) struct Output {
 }
 
 /// A namespace of its own for one test.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Namespace {
     pub(crate) name: String,
     client: Client,
@@ -93,9 +88,8 @@ impl Cluster {
             return Ok(None);
         }
         // A failure is kept too: the next test need not wait for the same failure again.
-        let shared = SHARED
-            .get_or_init(|| async { Self::start(Shape::Whole).await.map_err(|e| format!("{e:#}")) })
-            .await;
+        let shared =
+            SHARED.get_or_init(|| async { Self::start(Shape::Whole).await.map_err(|e| format!("{e:#}")) }).await;
         shared.as_ref().map(Some).map_err(|e| anyhow!(e.clone()))
     }
 
@@ -138,11 +132,7 @@ impl Cluster {
             process,
         };
         let report = supervisor.answer().context("the test cluster did not start")?;
-        Ok(Self {
-            programs,
-            report: serde_json::from_value(report)?,
-            supervisor: Mutex::new(supervisor),
-        })
+        Ok(Self { programs, report: serde_json::from_value(report)?, supervisor: Arc::new(Mutex::new(supervisor)) })
     }
 
     /// A client with every right. Each test takes its own: a client dies with the runtime that it was made in.
@@ -165,6 +155,16 @@ impl Cluster {
     /// The address of the API server, `https://127.0.0.1:PORT`.
     pub(crate) fn server(&self) -> &str {
         &self.report.server
+    }
+
+    /// The address of etcd, `http://127.0.0.1:PORT`.
+    pub(crate) fn etcd(&self) -> &str {
+        &self.report.etcd
+    }
+
+    /// The folder of this run, with the logs of the programs under `logs/`.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.report.dir
     }
 
     /// The process ids, by name of the program, as of the start of the cluster.
@@ -220,12 +220,14 @@ impl Cluster {
     ///
     /// Only for a cluster of one's own: it disturbs everyone.
     pub(crate) async fn restart(&self, program: &str) -> Result<()> {
-        tokio::task::block_in_place(|| {
-            let mut supervisor = self.supervisor.lock();
+        let (supervisor, command) = (Arc::clone(&self.supervisor), format!("restart {program}"));
+        tokio::task::spawn_blocking(move || {
+            let mut supervisor = supervisor.lock();
             let input = supervisor.input.as_mut().context("the cluster was stopped")?;
-            writeln!(input, "restart {program}")?;
+            writeln!(input, "{command}")?;
             supervisor.answer().map(drop)
         })
+        .await?
     }
 
     /// Stops the cluster and waits until all of it is gone.
@@ -236,6 +238,11 @@ impl Cluster {
             Ok(())
         })
         .await?
+    }
+
+    /// Kills the supervisor without a chance to tidy up.
+    pub(crate) async fn kill(self) -> Result<()> {
+        tokio::task::spawn_blocking(move || Ok(self.supervisor.lock().process.kill()?)).await?
     }
 }
 
