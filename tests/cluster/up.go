@@ -106,6 +106,8 @@ func up(o *options) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
+	// A parent that died shall not kill the supervisor by its broken pipe, before it has tidied up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	commands := make(chan string)
 	go readCommands(ctx, cancel, commands)
 

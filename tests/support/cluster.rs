@@ -299,8 +299,8 @@ impl Programs {
             [] => PathBuf::new(),
             _ => build().with_context(|| {
                 format!(
-                    "no {} for the tests against a real Kubernetes: not in KUBEBUILDER_ASSETS, and not to be \
-                     built. UPGRADE_GUARD_SKIP_CLUSTER=1 skips these tests",
+                    "the test cluster lacks {}: not in KUBEBUILDER_ASSETS, and not built \
+                     (UPGRADE_GUARD_SKIP_CLUSTER=1 skips these tests)",
                     missing.join(", "),
                 )
             })?,
