@@ -143,7 +143,7 @@ async fn kubectl_applies_and_says_what_it_did() -> Result<()> {
 #[tokio::test]
 async fn an_api_server_that_restarts_keeps_its_data_and_a_stopped_cluster_leaves_nothing() -> Result<()> {
     let Some(cluster) = Cluster::alone(Shape::ApiServer).await? else { return Ok(()) };
-    let maps: Api<ConfigMap> = Api::namespaced(cluster.client().await?, "default");
+    let maps: Api<ConfigMap> = cluster.namespace("restart").await?.api();
     let map = serde_json::from_value(json!({"metadata": {"name": "kept"}}))?;
     maps.create(&PostParams::default(), &map).await?;
     cluster.restart("kube-apiserver").await?;
