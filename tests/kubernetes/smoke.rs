@@ -18,7 +18,8 @@ use crate::support::wait::{DEADLINE, wait_for, wait_for_all, wait_gone};
 /// What `tests/cluster/go.mod` asks for.
 const VERSION: &str = "v1.36.3";
 
-/// The label that keeps a pod from becoming Ready: see `tests/cluster/stages/pod.yaml`.
+/// Labels that hold a pod: see `tests/cluster/stages/pod.yaml`.
+const PENDING: &str = "test.guard.gostoa.dev/pending";
 const NEVER_READY: &str = "test.guard.gostoa.dev/never-ready";
 
 const OLD: &str = "registry.test/stoa/stoa-gateway:2.2.0";
@@ -52,7 +53,7 @@ async fn a_deployment_rolls_out_and_a_new_image_replaces_the_old_pods() -> Resul
     })
     .await?;
     for pod in &started {
-        let id = image_id(pod).context("a running container has an image id")?;
+        let id = image_id_of(pod).context("a running container has an image id")?;
         assert!(id.starts_with("registry.test/stoa/stoa-gateway@sha256:"), "{id}");
     }
 
@@ -87,8 +88,7 @@ async fn a_rollout_with_pods_that_never_become_ready_halts_half_way_until_they_d
         let held = format!("app=gateway,{NEVER_READY}=true");
         let found = wait_for_all(&pods, &held, "a pod that is held", |pods| pods.iter().any(running)).await?;
         let pod = found.iter().find(|pod| running(pod)).context("the wait found one")?;
-        let release = json!({"metadata": {"labels": {NEVER_READY: "released"}}});
-        pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(release)).await?;
+        label(&pods, &pod.name_any(), NEVER_READY, "released").await?;
         let released = format!("app=gateway,{NEVER_READY}=released");
         wait_for_all(&pods, &released, "the released pods to be Ready", |pods| {
             pods.len() == ready && pods.iter().all(is_ready)
@@ -120,6 +120,35 @@ async fn jobs_complete_or_fail_as_their_pods_are_told() -> Result<()> {
     let pods: Api<Pod> = namespace.api();
     let failed = wait_for_all(&pods, "job-name=bad", "its pod", |pods| pods.len() == 1).await?;
     assert_eq!(exit_code(&failed[0]), Some(5));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pod_waits_starts_and_becomes_unready_as_it_is_told() -> Result<()> {
+    let Some(cluster) = Cluster::shared().await? else { return Ok(()) };
+    let namespace = cluster.namespace("pods").await?;
+    let pods: Api<Pod> = namespace.api();
+    let image_id = "registry.test/stoa/stoa-gateway@sha256:1111";
+    for (name, pending) in [("held", "true"), ("free", "false")] {
+        let pod = json!({
+            "metadata": {
+                "name": name,
+                "labels": {PENDING: pending},
+                "annotations": {"test.guard.gostoa.dev/image-id": image_id},
+            },
+            "spec": {"containers": [{"name": "gateway", "image": NEW}]},
+        });
+        pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+    }
+    // The one made later is Ready, the one made earlier has not started.
+    wait_for(&pods, "free", "it to be Ready", is_ready).await?;
+    assert!(!running(&pods.get("held").await?));
+
+    label(&pods, "held", PENDING, "false").await?;
+    let started = wait_for(&pods, "held", "it to be Ready", is_ready).await?;
+    assert_eq!(image_id_of(&started), Some(image_id));
+    label(&pods, "held", NEVER_READY, "true").await?;
+    wait_for(&pods, "held", "it to be unready", |pod| running(pod) && !is_ready(pod)).await?;
     Ok(())
 }
 
@@ -206,6 +235,12 @@ async fn set_image(deployments: &Api<Deployment>, image: &str, labels: &Value) -
     Ok(())
 }
 
+async fn label(pods: &Api<Pod>, name: &str, key: &str, value: &str) -> Result<()> {
+    let patch = json!({"metadata": {"labels": {key: value}}});
+    pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
 /// Waits for pod counts of the old and of the new `ReplicaSet`.
 async fn replica_sets(namespace: &Namespace, what: &str, holds: impl Fn(i32, i32) -> bool) -> Result<Vec<ReplicaSet>> {
     let pods_of = |sets: &[ReplicaSet], image: &str| -> i32 {
@@ -245,7 +280,7 @@ fn has_condition(job: &Job, kind: &str) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-fn image_id(pod: &Pod) -> Option<&str> {
+fn image_id_of(pod: &Pod) -> Option<&str> {
     Some(pod.status.as_ref()?.container_statuses.as_ref()?.first()?.image_id.as_str())
 }
 

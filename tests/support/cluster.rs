@@ -154,7 +154,10 @@ impl Cluster {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
-        Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        // A proxy of the environment has no business on the way to 127.0.0.1.
+        config.proxy_url = None;
+        Ok(config)
     }
 
     /// The kubeconfig of a user with every right.
