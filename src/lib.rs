@@ -4,3 +4,4 @@
 //! decisions into answers. `docs/architecture.md` has the map.
 
 pub mod domain;
+pub mod server;
