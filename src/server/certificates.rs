@@ -223,14 +223,16 @@ impl CertificateFolder {
     }
 
     fn report(&mut self, seen: Result<Look, CertificateError>, gate: &Gate, metrics: &Metrics) {
+        let loaded = self.serving.not_after();
+        if let Some(not_after) = loaded {
+            metrics.certificate_not_after(not_after);
+            gate.open();
+        }
         let Err(error) = seen else {
             self.complaint = None;
-            if let Some(not_after) = self.serving.not_after() {
-                metrics.certificate_not_after(not_after);
-            }
-            return gate.open();
+            return;
         };
-        let loaded = self.serving.not_after().is_some();
+        let loaded = loaded.is_some();
         if !loaded {
             gate.close(error.to_string());
         }
@@ -351,5 +353,129 @@ impl ResolvesServerCert for ServingCertificate {
 impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Files").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use parking_lot::Mutex;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::server::{devcert::DevelopmentCertificate, readiness::Readiness};
+
+    fn certificate() -> DevelopmentCertificate {
+        DevelopmentCertificate::make(&["localhost".to_owned()], 1).expect("a certificate")
+    }
+
+    fn folder_with(certificate: &DevelopmentCertificate) -> TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        certificate.write(folder.path()).expect("written");
+        folder
+    }
+
+    /// What is logged while it is the subscriber.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        fn of(work: impl FnOnce()) -> String {
+            let log = Self::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::with_default(subscriber, work);
+            let text = String::from_utf8(log.0.lock().clone());
+            text.expect("text")
+        }
+    }
+
+    #[test]
+    fn each_distinct_trouble_is_logged_once_and_counted_each_time() {
+        let (old, other) = (certificate(), certificate());
+        let folder = folder_with(&old);
+        let (gate, metrics) = (Readiness::new().gate("certificate"), Metrics::new());
+        let log = Log::of(|| {
+            let mut opened = CertificateFolder::open(folder.path()).expect("usable");
+            let mut look = |times| {
+                for _ in 0..times {
+                    let seen = opened.look();
+                    opened.report(seen, &gate, &metrics);
+                }
+            };
+            for key in [&other.key, &certificate().key] {
+                fs::write(folder.path().join(KEY_FILE), key).expect("written");
+                look(3);
+            }
+            fs::remove_file(folder.path().join(KEY_FILE)).expect("removed");
+            look(3);
+            old.write(folder.path()).expect("written");
+            look(3);
+            fs::write(folder.path().join(KEY_FILE), &other.key).expect("written");
+            look(1);
+        });
+        assert_eq!(log.matches("certificate refused").count(), 4, "{log}");
+        let text = metrics.render().expect("text");
+        assert!(
+            text.contains("upgrade_guard_certificate_reload_errors_total 10\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn no_text_holds_anything_of_a_key() {
+        let (one, other) = (certificate(), certificate());
+        let folder = folder_with(&one);
+        let secret = "bm90IGEga2V5IGJ1dCBzZWNyZXQ";
+        let broken = [
+            format!("-----BEGIN {secret}\n"),
+            format!("-----BEGIN PRIVATE KEY-----\n{secret}!\n-----END PRIVATE KEY-----\n"),
+            format!("-----BEGIN PRIVATE KEY-----\n{secret}\n"),
+            secret.to_owned(),
+            other.key.clone(),
+        ];
+        let mut texts = Vec::new();
+        let log = Log::of(|| {
+            let mut opened = CertificateFolder::open(folder.path()).expect("usable");
+            let (gate, metrics) = (Readiness::new().gate("certificate"), Metrics::new());
+            for key in &broken {
+                fs::write(folder.path().join(KEY_FILE), key).expect("written");
+                let seen = opened.look();
+                texts.push(format!("{seen:?} {opened:?}"));
+                assert!(seen.is_err(), "{seen:?}");
+                opened.report(seen, &gate, &metrics);
+            }
+        });
+        texts.push(log);
+        let of_a_key = other.key.lines().nth(1).expect("a line of base64");
+        for text in texts {
+            assert!(!text.contains(secret) && !text.contains(of_a_key), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unchanged_folder_changes_nothing() {
+        let folder = folder_with(&certificate());
+        let mut opened = CertificateFolder::open(folder.path()).expect("usable");
+        let before = opened.serving().chain();
+        assert_eq!(opened.look().expect("usable"), Look::Unchanged);
+        assert_eq!(opened.serving().chain(), before);
+        certificate().write(folder.path()).expect("written");
+        assert_eq!(opened.look().expect("usable"), Look::Loaded);
+        assert_ne!(opened.serving().chain(), before);
     }
 }

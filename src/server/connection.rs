@@ -107,15 +107,10 @@ pub(super) async fn serve<I>(
     }
     // From here on the peer is told to go. It may ignore that, or be in the middle of sending something, so a
     // connection on which nothing is in flight is dropped after a moment.
-    let goodbye = async {
-        tokio::join!(
-            graceful.shutdown(),
-            activity.idle(limits.goodbye, limits.goodbye)
-        );
-    };
     tokio::select! {
         ended = &mut connection => log_end(ended),
-        () = goodbye => {}
+        () = graceful.shutdown() => {}
+        () = activity.idle(limits.goodbye, limits.goodbye) => {}
     }
 }
 
