@@ -256,9 +256,8 @@ impl Client {
     pub async fn connect(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>, Error> {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost")?;
-        Ok(TlsConnector::from(self.config())
-            .connect(name, stream)
-            .await?)
+        let connect = TlsConnector::from(self.config()).connect(name, stream);
+        Ok(within("a handshake or a refusal", connect).await?)
     }
 
     /// One request over HTTP/1.1 on a connection of its own.
@@ -296,7 +295,10 @@ where
 {
     let (mut sender, connection) = conn::http1::handshake(TokioIo::new(io)).await?;
     tokio::spawn(connection);
-    read(sender.send_request(request(path)).await?).await
+    within("a whole answer or none", async {
+        read(sender.send_request(request(path)).await?).await
+    })
+    .await
 }
 
 /// Opens an HTTP/2 connection for any number of requests.
