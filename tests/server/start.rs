@@ -65,19 +65,15 @@ async fn a_bad_folder_or_a_wrong_pair_fails_at_once() {
     );
 }
 
-#[tokio::test]
-async fn a_secret_that_comes_later_is_waited_for() {
+async fn is_waited_for(mut volume: SecretVolume) {
     let made = certificate();
-    let mut volume = SecretVolume::empty();
     let server = Running::start(options(volume.path())).await;
     let waiting = format!(
         "not ready: certificate loaded: {} is not there yet; it comes with the TLS Secret\n",
         volume.path().join("tls.crt").display()
     );
-    eventually("the gate says why", async || {
-        server.ops("/readyz").await == (503, waiting.clone())
-    })
-    .await;
+    let says_why = async || server.ops("/readyz").await == (503, waiting.clone());
+    eventually("the gate says why", says_why).await;
     let client = Client::trusting(std::slice::from_ref(&made));
     assert!(
         client.get(server.https, "/").await.is_err(),
@@ -88,10 +84,20 @@ async fn a_secret_that_comes_later_is_waited_for() {
     volume.publish(&made.chain, &made.key);
     eventually("ready", async || server.ops("/readyz").await.0 == 200).await;
     assert_eq!(client.get(server.https, "/").await.expect("served"), "here");
-    assert_eq!(
-        server.metric("upgrade_guard_certificate_reload_errors_total"),
-        0
-    );
+    let errors = server.metric("upgrade_guard_certificate_reload_errors_total");
+    assert_eq!(errors, 0, "waiting is no trouble");
+}
+
+#[tokio::test]
+async fn a_secret_that_comes_later_is_waited_for() {
+    is_waited_for(SecretVolume::empty()).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_filled_later_is_waited_for() {
+    let mut volume = SecretVolume::empty();
+    volume.publish("", "");
+    is_waited_for(volume).await;
 }
 
 #[tokio::test]
