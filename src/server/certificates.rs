@@ -142,16 +142,11 @@ impl CertificateFolder {
     /// [`CertificateFolder::look`] finds them later.
     pub fn open(folder: &Path) -> Result<Self, CertificateError> {
         // Listing tells a missing folder, a file and a folder without permission apart from missing files.
-        fs::read_dir(folder).map_err(|reason| CertificateError::Folder {
-            folder: folder.to_owned(),
-            reason,
-        })?;
+        fs::read_dir(folder).map_err(|reason| CertificateError::Folder { folder: folder.to_owned(), reason })?;
         let mut opened = Self {
             chain_file: folder.join(CERTIFICATE_FILE),
             key_file: folder.join(KEY_FILE),
-            serving: ServingCertificate {
-                current: Arc::default(),
-            },
+            serving: ServingCertificate { current: Arc::default() },
             refused: None,
             complaint: None,
         };
@@ -189,22 +184,11 @@ impl CertificateFolder {
                 return Err(error);
             }
         };
-        tracing::info!(
-            not_after,
-            chain = key.cert.len(),
-            "serving certificate loaded"
-        );
+        tracing::info!(not_after, chain = key.cert.len(), "serving certificate loaded");
         if not_after <= unix_now() {
-            tracing::warn!(
-                not_after,
-                "the serving certificate has expired: clients will refuse it"
-            );
+            tracing::warn!(not_after, "the serving certificate has expired: clients will refuse it");
         }
-        let loaded = Loaded {
-            key: Arc::new(key),
-            not_after,
-            files,
-        };
+        let loaded = Loaded { key: Arc::new(key), not_after, files };
         self.serving.current.store(Some(Arc::new(loaded)));
         Ok(Look::Loaded)
     }
@@ -240,10 +224,7 @@ impl CertificateFolder {
         if loaded || !matches!(error, CertificateError::Missing { .. }) {
             metrics.certificate_reload_error();
         }
-        let complaint = Complaint {
-            text: error.to_string(),
-            refused: self.refused.take(),
-        };
+        let complaint = Complaint { text: error.to_string(), refused: self.refused.take() };
         if self.complaint.as_ref() != Some(&complaint) {
             tracing::error!(kept = loaded, "certificate refused: {error}");
             self.complaint = Some(complaint);
@@ -267,37 +248,26 @@ impl CertificateFolder {
 
     /// Gives the key with its chain, and when the leaf expires in Unix seconds.
     fn parse(&self, files: &Files) -> Result<(CertifiedKey, i64), CertificateError> {
-        let bad_chain = |reason: String| CertificateError::Chain {
-            file: self.chain_file.clone(),
-            reason,
-        };
+        let bad_chain = |reason: String| CertificateError::Chain { file: self.chain_file.clone(), reason };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&files.chain)
             .collect::<Result<_, _>>()
             .map_err(|error| bad_chain(error.to_string()))?;
         for certificate in &chain {
             parse_x509_certificate(certificate).map_err(|error| bad_chain(error.to_string()))?;
         }
-        let leaf = chain
-            .first()
-            .ok_or_else(|| bad_chain("no certificate in it".to_owned()))?;
-        let (_, leaf) =
-            parse_x509_certificate(leaf).map_err(|error| bad_chain(error.to_string()))?;
+        let leaf = chain.first().ok_or_else(|| bad_chain("no certificate in it".to_owned()))?;
+        let (_, leaf) = parse_x509_certificate(leaf).map_err(|error| bad_chain(error.to_string()))?;
         let not_after = leaf.validity().not_after.timestamp();
 
-        let bad_key = || CertificateError::Key {
-            file: self.key_file.clone(),
-        };
-        let key =
-            PrivateKeyDer::from_pem_slice(&files.key).map_err(|_quotes_the_file| bad_key())?;
-        let key =
-            CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => CertificateError::Mismatch {
-                    chain: self.chain_file.clone(),
-                    key: self.key_file.clone(),
-                },
-                rustls::Error::InvalidCertificate(reason) => bad_chain(reason.to_string()),
-                _ => bad_key(),
-            })?;
+        let bad_key = || CertificateError::Key { file: self.key_file.clone() };
+        let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|_quotes_the_file| bad_key())?;
+        let key = CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                CertificateError::Mismatch { chain: self.chain_file.clone(), key: self.key_file.clone() }
+            }
+            rustls::Error::InvalidCertificate(reason) => bad_chain(reason.to_string()),
+            _ => bad_key(),
+        })?;
         Ok((key, not_after))
     }
 }
@@ -308,17 +278,13 @@ fn read_file(file: &Path) -> Result<Vec<u8>, CertificateError> {
         // A Secret can exist before it is filled.
         Ok(content) if content.is_empty() => Err(CertificateError::Missing { file }),
         Ok(content) => Ok(content),
-        Err(reason) if reason.kind() == io::ErrorKind::NotFound => {
-            Err(CertificateError::Missing { file })
-        }
+        Err(reason) if reason.kind() == io::ErrorKind::NotFound => Err(CertificateError::Missing { file }),
         Err(reason) => Err(CertificateError::Read { file, reason }),
     }
 }
 
 fn unix_now() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -333,20 +299,13 @@ impl ServingCertificate {
     /// loaded.
     #[must_use]
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.current
-            .load()
-            .as_ref()
-            .map(|loaded| loaded.key.cert.clone())
-            .unwrap_or_default()
+        self.current.load().as_ref().map(|loaded| loaded.key.cert.clone()).unwrap_or_default()
     }
 }
 
 impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current
-            .load()
-            .as_ref()
-            .map(|loaded| Arc::clone(&loaded.key))
+        self.current.load().as_ref().map(|loaded| Arc::clone(&loaded.key))
     }
 }
 
@@ -430,10 +389,7 @@ mod tests {
         });
         assert_eq!(log.matches("certificate refused").count(), 4, "{log}");
         let text = metrics.render().expect("text");
-        assert!(
-            text.contains("upgrade_guard_certificate_reload_errors_total 10\n"),
-            "{text}"
-        );
+        assert!(text.contains("upgrade_guard_certificate_reload_errors_total 10\n"), "{text}");
     }
 
     #[test]

@@ -60,21 +60,13 @@ impl Limits {
     };
 
     /// For the operations port: a kubelet and some scrapers.
-    pub const OPS: Self = Self {
-        connections: 64,
-        ..Self::HTTPS
-    };
+    pub const OPS: Self = Self { connections: 64, ..Self::HTTPS };
 }
 
 /// Serves HTTP/1.1 and HTTP/2 on `io` until the peer goes, is too slow or idle for `limits`, or `closing` is cancelled
 /// and the requests in flight are answered. Does not fail: what a peer does wrong ends its connection only.
-pub(super) async fn serve<I>(
-    io: I,
-    peer: SocketAddr,
-    router: Router,
-    limits: &Limits,
-    closing: &CancellationToken,
-) where
+pub(super) async fn serve<I>(io: I, peer: SocketAddr, router: Router, limits: &Limits, closing: &CancellationToken)
+where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::default();
@@ -96,8 +88,7 @@ pub(super) async fn serve<I>(
     };
     let builder = builder(limits);
     let graceful = GracefulShutdown::new();
-    let mut connection =
-        std::pin::pin!(graceful.watch(builder.serve_connection(TokioIo::new(io), service)));
+    let mut connection = std::pin::pin!(graceful.watch(builder.serve_connection(TokioIo::new(io), service)));
 
     tokio::select! {
         ended = &mut connection => return log_end(ended),
@@ -116,15 +107,8 @@ pub(super) async fn serve<I>(
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(limits.ping)
-        .keep_alive_timeout(limits.ping);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(limits.ping).keep_alive_timeout(limits.ping);
     builder
 }
 

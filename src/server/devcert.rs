@@ -9,8 +9,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 use super::certificates::{CERTIFICATE_FILE, KEY_FILE};
@@ -56,9 +56,7 @@ pub struct DevelopmentCertificate {
 impl std::fmt::Debug for DevelopmentCertificate {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DevelopmentCertificate")
-            .field("chain", &self.chain)
-            .finish_non_exhaustive()
+        f.debug_struct("DevelopmentCertificate").field("chain", &self.chain).finish_non_exhaustive()
     }
 }
 
@@ -68,34 +66,24 @@ impl DevelopmentCertificate {
     /// # Errors
     /// A name is neither, or the operating system gives no random numbers.
     pub fn make(names: &[String], days: u32) -> Result<Self, DevelopmentCertificateError> {
-        Self::sign(names, days).map_err(|reason| DevelopmentCertificateError::Make {
-            names: names.to_vec(),
-            reason,
-        })
+        Self::sign(names, days).map_err(|reason| DevelopmentCertificateError::Make { names: names.to_vec(), reason })
     }
 
     fn sign(names: &[String], days: u32) -> Result<Self, rcgen::Error> {
         let mut authority = valid(CertificateParams::default(), days);
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "upgrade-guard development CA");
+        authority.distinguished_name.push(DnType::CommonName, "upgrade-guard development CA");
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
 
         let mut leaf = valid(CertificateParams::new(names)?, days);
-        leaf.distinguished_name
-            .push(DnType::CommonName, "upgrade-guard development certificate");
+        leaf.distinguished_name.push(DnType::CommonName, "upgrade-guard development certificate");
         leaf.use_authority_key_identifier_extension = true;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;
         let leaf = leaf.signed_by(&key, &authority)?;
-        Ok(Self {
-            authority: authority.pem(),
-            chain: leaf.pem() + &authority.pem(),
-            key: key.serialize_pem(),
-        })
+        Ok(Self { authority: authority.pem(), chain: leaf.pem() + &authority.pem(), key: key.serialize_pem() })
     }
 
     /// Writes `tls.crt`, `tls.key` (mode 0600) and `ca.crt` into `folder`, which is made if it is missing. Each file
@@ -104,10 +92,8 @@ impl DevelopmentCertificate {
     /// # Errors
     /// The folder cannot be made or a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), DevelopmentCertificateError> {
-        std::fs::create_dir_all(folder).map_err(|reason| DevelopmentCertificateError::Write {
-            file: folder.to_owned(),
-            reason,
-        })?;
+        std::fs::create_dir_all(folder)
+            .map_err(|reason| DevelopmentCertificateError::Write { file: folder.to_owned(), reason })?;
         for (name, content, mode) in [
             (AUTHORITY_FILE, &self.authority, 0o644),
             (KEY_FILE, &self.key, 0o600),
@@ -124,21 +110,16 @@ impl DevelopmentCertificate {
 /// Writes a new file next to `file` and renames it, so that no reader sees half of it and a key is never readable by
 /// others, not even for a moment.
 fn replace(file: &Path, folder: &Path, content: &str, mode: u32) -> io::Result<()> {
-    let mut new = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(folder)?;
+    let mut new = tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(folder)?;
     new.write_all(content.as_bytes())?;
-    new.as_file()
-        .set_permissions(Permissions::from_mode(mode))?;
+    new.as_file().set_permissions(Permissions::from_mode(mode))?;
     new.persist(file)?;
     Ok(())
 }
 
 fn valid(mut params: CertificateParams, days: u32) -> CertificateParams {
     let epoch = date_time_ymd(1970, 1, 1);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     params.not_before = epoch + now.saturating_sub(CLOCK_SKEW);
     params.not_after = epoch + now + Duration::from_secs(u64::from(days) * 24 * 3600);
     params
@@ -158,37 +139,24 @@ mod tests {
         made.write(&inside).expect("written");
         made.write(&inside).expect("written over");
 
-        let permissions = std::fs::metadata(inside.join(KEY_FILE))
-            .expect("the key")
-            .permissions();
+        let permissions = std::fs::metadata(inside.join(KEY_FILE)).expect("the key").permissions();
         assert_eq!(permissions.mode() & 0o777, 0o600);
         let serving = CertificateFolder::open(&inside).expect("usable").serving();
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970")
-            .as_secs();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let left = serving.not_after().expect("loaded") - i64::try_from(now).expect("small");
-        assert!(
-            (3 * 86_400 - 60..=3 * 86_400).contains(&left),
-            "{left} s left"
-        );
+        assert!((3 * 86_400 - 60..=3 * 86_400).contains(&left), "{left} s left");
         assert_eq!(serving.chain().len(), 2);
     }
 
     #[test]
     fn the_key_is_not_in_the_debug_text() {
-        let made =
-            DevelopmentCertificate::make(&["localhost".to_owned()], 1).expect("a certificate");
+        let made = DevelopmentCertificate::make(&["localhost".to_owned()], 1).expect("a certificate");
         assert!(!format!("{made:?}").contains("PRIVATE KEY"));
     }
 
     #[test]
     fn a_bad_name_is_named() {
-        let error =
-            DevelopmentCertificate::make(&["b\u{e4}d".to_owned()], 1).expect_err("not ASCII");
-        assert!(
-            error.to_string().contains("DNS names or IP addresses"),
-            "{error}"
-        );
+        let error = DevelopmentCertificate::make(&["b\u{e4}d".to_owned()], 1).expect_err("not ASCII");
+        assert!(error.to_string().contains("DNS names or IP addresses"), "{error}");
     }
 }

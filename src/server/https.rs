@@ -70,12 +70,7 @@ impl Port {
     }
 
     /// Serves one connection, and gives its place back at the end whatever happens.
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let serve = async {
             // Answers are small and complete: waiting to fill a packet only delays them.
             if let Err(error) = stream.set_nodelay(true) {
@@ -141,9 +136,7 @@ async fn next(listener: &mut impl Accept) -> (TcpStream, SocketAddr) {
 fn is_of_one_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
 }
 
@@ -187,17 +180,12 @@ mod tests {
             phases: phases.clone(),
         };
         let served = tokio::spawn(port.serve(Failing { errors, listener }));
-        let mut client = TcpStream::connect(address)
-            .await
-            .expect("the queue takes it");
+        let mut client = TcpStream::connect(address).await.expect("the queue takes it");
         let ask = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         client.write_all(ask).await.expect("sent");
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("an answer");
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
         phases.closing.cancel();
         served.await.expect("no panic");
     }

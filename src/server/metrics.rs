@@ -11,8 +11,8 @@ use std::{
 
 use parking_lot::RwLock;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
 /// How many different component or kind names get a series of their own; the rest are counted as [`OTHER`].
@@ -26,9 +26,8 @@ pub const OTHER: &str = "other";
 
 /// Seconds; a review that changes no governed image ends in the first buckets, one from the cache by 10 ms, one with
 /// fresh reads between 10 ms and 1 s. 10 s is the default timeout of a webhook: what lies above it failed.
-pub const REVIEW_BUCKETS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+pub const REVIEW_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// What one metric is: enough to register it and to document it.
 #[derive(Clone, Copy, Debug)]
@@ -164,14 +163,9 @@ impl Metrics {
         let registry = Registry::new();
         let build_info = IntGaugeVec::new(opts(&BUILD_INFO), BUILD_INFO.labels);
         let revision = option_env!("UPGRADE_GUARD_REVISION").unwrap_or("unknown");
-        register(&registry, build_info)
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
-            .set(1);
+        register(&registry, build_info).with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
         Self {
-            reviews: register(
-                &registry,
-                IntCounterVec::new(opts(&REVIEWS), REVIEWS.labels),
-            ),
+            reviews: register(&registry, IntCounterVec::new(opts(&REVIEWS), REVIEWS.labels)),
             review_duration: register(
                 &registry,
                 HistogramVec::new(
@@ -179,26 +173,11 @@ impl Metrics {
                     REVIEW_DURATION.labels,
                 ),
             ),
-            watch_synced: register(
-                &registry,
-                IntGaugeVec::new(opts(&WATCH_SYNCED), WATCH_SYNCED.labels),
-            ),
-            watch_last_event: register(
-                &registry,
-                GaugeVec::new(opts(&WATCH_LAST_EVENT), WATCH_LAST_EVENT.labels),
-            ),
-            watch_errors: register(
-                &registry,
-                IntCounterVec::new(opts(&WATCH_ERRORS), WATCH_ERRORS.labels),
-            ),
-            certificate_not_after: register(
-                &registry,
-                IntGauge::with_opts(opts(&CERTIFICATE_NOT_AFTER)),
-            ),
-            certificate_reload_errors: register(
-                &registry,
-                IntCounter::with_opts(opts(&CERTIFICATE_RELOAD_ERRORS)),
-            ),
+            watch_synced: register(&registry, IntGaugeVec::new(opts(&WATCH_SYNCED), WATCH_SYNCED.labels)),
+            watch_last_event: register(&registry, GaugeVec::new(opts(&WATCH_LAST_EVENT), WATCH_LAST_EVENT.labels)),
+            watch_errors: register(&registry, IntCounterVec::new(opts(&WATCH_ERRORS), WATCH_ERRORS.labels)),
+            certificate_not_after: register(&registry, IntGauge::with_opts(opts(&CERTIFICATE_NOT_AFTER))),
+            certificate_reload_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_RELOAD_ERRORS))),
             components: BoundedNames::new(MAX_NAMES),
             kinds: BoundedNames::new(MAX_NAMES),
             registry,
@@ -209,42 +188,30 @@ impl Metrics {
     pub fn review(&self, review: &Review<'_>) {
         let component = self.components.bound(review.component);
         let dry_run = if review.dry_run { "true" } else { "false" };
-        self.reviews
-            .with_label_values(&[component, review.rule, review.verdict, review.mode, dry_run])
-            .inc();
+        self.reviews.with_label_values(&[component, review.rule, review.verdict, review.mode, dry_run]).inc();
     }
 
     /// Records how long a review took that was decided in the way called `path`, for example `unchanged`, `cache` or
     /// `fresh`.
     pub fn review_duration(&self, path: &'static str, took: Duration) {
-        self.review_duration
-            .with_label_values(&[path])
-            .observe(took.as_secs_f64());
+        self.review_duration.with_label_values(&[path]).observe(took.as_secs_f64());
     }
 
     /// Says whether all objects of `kind`, for example `deployments.apps`, are listed and watched.
     pub fn watch_synced(&self, kind: &str, synced: bool) {
-        self.watch_synced
-            .with_label_values(&[self.kinds.bound(kind)])
-            .set(i64::from(synced));
+        self.watch_synced.with_label_values(&[self.kinds.bound(kind)]).set(i64::from(synced));
     }
 
     /// Records that the watch of `kind` gave an event just now.
     pub fn watch_event(&self, kind: &str) {
         // A clock before 1970 gives 0, which reads as "never".
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.watch_last_event
-            .with_label_values(&[self.kinds.bound(kind)])
-            .set(now.as_secs_f64());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.watch_last_event.with_label_values(&[self.kinds.bound(kind)]).set(now.as_secs_f64());
     }
 
     /// Counts an error of the watch of `kind`.
     pub fn watch_error(&self, kind: &str) {
-        self.watch_errors
-            .with_label_values(&[self.kinds.bound(kind)])
-            .inc();
+        self.watch_errors.with_label_values(&[self.kinds.bound(kind)]).inc();
     }
 
     /// Sets when the serving certificate expires, in Unix seconds.
@@ -277,8 +244,7 @@ fn opts(descriptor: &Descriptor) -> Opts {
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
-    let collector =
-        made.expect("names and labels in `DESCRIPTORS` are valid: a test registers them all");
+    let collector = made.expect("names and labels in `DESCRIPTORS` are valid: a test registers them all");
     registry
         .register(Box::new(collector.clone()))
         .expect("names in `DESCRIPTORS` are distinct: a test registers them all");
@@ -296,10 +262,7 @@ impl BoundedNames {
     /// Gives a set that lets `most` different names through.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self {
-            seen: Arc::default(),
-            most,
-        }
+        Self { seen: Arc::default(), most }
     }
 
     /// Gives the label value for `name`: itself, `none` when it is empty, or [`OTHER`] when too many are known.
@@ -349,21 +312,10 @@ mod tests {
 
     #[test]
     fn the_table_and_the_registry_agree() {
-        let gathered: BTreeMap<_, _> = touched()
-            .registry
-            .gather()
-            .into_iter()
-            .map(|family| (family.name().to_owned(), family))
-            .collect();
-        let names: BTreeSet<_> = DESCRIPTORS
-            .iter()
-            .map(|entry| entry.name.to_owned())
-            .collect();
-        assert_eq!(
-            names.len(),
-            DESCRIPTORS.len(),
-            "a name stands twice in the table"
-        );
+        let gathered: BTreeMap<_, _> =
+            touched().registry.gather().into_iter().map(|family| (family.name().to_owned(), family)).collect();
+        let names: BTreeSet<_> = DESCRIPTORS.iter().map(|entry| entry.name.to_owned()).collect();
+        assert_eq!(names.len(), DESCRIPTORS.len(), "a name stands twice in the table");
         assert_eq!(gathered.keys().cloned().collect::<BTreeSet<_>>(), names);
         for entry in DESCRIPTORS {
             let family = &gathered[entry.name];
@@ -375,57 +327,25 @@ mod tests {
             };
             assert_eq!(kind, entry.kind.name(), "{}", entry.name);
             assert_eq!(family.help(), entry.help, "{}", entry.name);
-            let labels: BTreeSet<_> = family.get_metric()[0]
-                .get_label()
-                .iter()
-                .map(prometheus::proto::LabelPair::name)
-                .collect();
-            assert_eq!(
-                labels,
-                entry.labels.iter().copied().collect(),
-                "{}",
-                entry.name
-            );
+            let labels: BTreeSet<_> =
+                family.get_metric()[0].get_label().iter().map(prometheus::proto::LabelPair::name).collect();
+            assert_eq!(labels, entry.labels.iter().copied().collect(), "{}", entry.name);
         }
     }
 
     #[test]
     fn names_follow_the_prometheus_rules() {
         for entry in DESCRIPTORS {
-            let Descriptor {
-                name,
-                kind,
-                labels,
-                help,
-            } = entry;
+            let Descriptor { name, kind, labels, help } = entry;
             assert!(name.starts_with("upgrade_guard_"), "{name}");
-            let plain = |text: &str| {
-                text.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-            };
-            assert!(
-                plain(name) && labels.iter().all(|label| plain(label)),
-                "{name}"
-            );
-            assert_eq!(
-                name.ends_with("_total"),
-                matches!(kind, Kind::Counter),
-                "{name}: counters end in _total"
-            );
-            assert!(
-                help.ends_with('.') && help.is_ascii(),
-                "{name}: the help is one sentence"
-            );
+            let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            assert!(plain(name) && labels.iter().all(|label| plain(label)), "{name}");
+            assert_eq!(name.ends_with("_total"), matches!(kind, Kind::Counter), "{name}: counters end in _total");
+            assert!(help.ends_with('.') && help.is_ascii(), "{name}: the help is one sentence");
             let reserved = ["le", "quantile", "job", "instance"];
-            assert!(
-                labels.iter().all(|label| !reserved.contains(label)),
-                "{name}"
-            );
+            assert!(labels.iter().all(|label| !reserved.contains(label)), "{name}");
             if let Kind::Histogram(buckets) = kind {
-                assert!(
-                    name.ends_with("_seconds"),
-                    "{name}: the unit is in the name"
-                );
+                assert!(name.ends_with("_seconds"), "{name}: the unit is in the name");
                 assert!(buckets.is_sorted_by(|a, b| a < b), "{name}: buckets rise");
             }
         }
@@ -445,14 +365,9 @@ mod tests {
             });
         }
         let text = metrics.render().expect("text");
-        let series = text
-            .lines()
-            .filter(|line| line.starts_with(REVIEWS.name))
-            .count();
+        let series = text.lines().filter(|line| line.starts_with(REVIEWS.name)).count();
         assert_eq!(series, MAX_NAMES + 1);
-        let other = text
-            .lines()
-            .find(|line| line.contains(r#"component="other""#));
+        let other = text.lines().find(|line| line.contains(r#"component="other""#));
         assert!(other.is_some_and(|line| line.ends_with(" 50")), "{other:?}");
     }
 

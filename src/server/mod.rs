@@ -117,11 +117,7 @@ impl Server {
     ///
     /// # Errors
     /// A port cannot be bound, or the certificate folder is missing or holds something unusable.
-    pub async fn bind(
-        options: ServerOptions,
-        readiness: Readiness,
-        metrics: Metrics,
-    ) -> Result<Self, ServerError> {
+    pub async fn bind(options: ServerOptions, readiness: Readiness, metrics: Metrics) -> Result<Self, ServerError> {
         let https = Bound::new(options.listen, "--listen").await?;
         let ops = Bound::new(options.ops_listen, "--ops-listen").await?;
         let certificates = CertificateFolder::open(&options.certificates)?;
@@ -182,31 +178,21 @@ impl Server {
             phases: ops_phases.clone(),
         };
         // Connections are tasks of their own: whoever drops this future must end them too.
-        let _cut = (
-            self.phases.aborted.clone().drop_guard(),
-            ops_phases.aborted.clone().drop_guard(),
-        );
+        let _cut = (self.phases.aborted.clone().drop_guard(), ops_phases.aborted.clone().drop_guard());
         let drained = CancellationToken::new();
         let reviews = async {
             https.serve(self.https.listener).await;
             drained.cancel();
         };
         let stop = async {
-            let ended = shutdown::conduct(
-                signals,
-                &self.options.shutdown,
-                &self.phases,
-                &self.readiness,
-                drained.cancelled(),
-            )
-            .await;
+            let ended =
+                shutdown::conduct(signals, &self.options.shutdown, &self.phases, &self.readiness, drained.cancelled())
+                    .await;
             ops_phases.closing.cancel();
             ops_phases.aborted.cancel();
             ended
         };
-        let fresh =
-            self.certificates
-                .keep_fresh(self.options.certificate_poll, self.gate, self.metrics);
+        let fresh = self.certificates.keep_fresh(self.options.certificate_poll, self.gate, self.metrics);
         let fresh = self.phases.aborted.run_until_cancelled(fresh);
         let (ended, (), (), _) = tokio::join!(stop, reviews, ops.serve(self.ops.listener), fresh);
         ended
@@ -215,11 +201,7 @@ impl Server {
 
 impl Bound {
     async fn new(address: SocketAddr, flag: &'static str) -> Result<Self, ServerError> {
-        let error = |reason| ServerError::Listen {
-            address,
-            reason,
-            flag,
-        };
+        let error = |reason| ServerError::Listen { address, reason, flag };
         let listener = TcpListener::bind(address).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         Ok(Self { listener, address })

@@ -30,10 +30,7 @@ async fn readyz(State(readiness): State<Readiness>) -> Response {
     if waiting.is_empty() {
         return "ready\n".into_response();
     }
-    let lines: Vec<_> = waiting
-        .iter()
-        .map(|entry| format!("not ready: {entry}\n"))
-        .collect();
+    let lines: Vec<_> = waiting.iter().map(|entry| format!("not ready: {entry}\n")).collect();
     (StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response()
 }
 
@@ -56,21 +53,10 @@ mod tests {
     use super::*;
 
     async fn get(router: &Router, path: &str) -> (u16, String) {
-        let request = Request::get(path)
-            .body(Body::empty())
-            .expect("a valid request");
-        let response = router
-            .clone()
-            .oneshot(request)
-            .await
-            .expect("a router cannot fail");
+        let request = Request::get(path).body(Body::empty()).expect("a valid request");
+        let response = router.clone().oneshot(request).await.expect("a router cannot fail");
         let status = response.status().as_u16();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a whole body")
-            .to_bytes();
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
         (status, String::from_utf8(body.to_vec()).expect("text"))
     }
 

@@ -52,9 +52,7 @@ impl Readiness {
     /// Gives a readiness without gates.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            state: watch::Sender::new(State::default()),
-        }
+        Self { state: watch::Sender::new(State::default()) }
     }
 
     /// Adds a closed gate called `name`, for example `"deployments listed"`.
@@ -63,15 +61,9 @@ impl Readiness {
         let mut index = 0;
         self.state.send_modify(|state| {
             index = state.gates.len();
-            state.gates.push(GateState {
-                name,
-                closed: Some("not done yet".to_owned()),
-            });
+            state.gates.push(GateState { name, closed: Some("not done yet".to_owned()) });
         });
-        Gate {
-            state: self.state.clone(),
-            index,
-        }
+        Gate { state: self.state.clone(), index }
     }
 
     /// Tells whether all gates are open and no shutdown has begun. Takes one uncontended read lock.
@@ -84,16 +76,13 @@ impl Readiness {
     #[must_use]
     pub fn not_ready(&self) -> Vec<NotReady> {
         let state = self.state.borrow();
-        let shutdown = state.shutting_down.then(|| NotReady {
-            gate: "shutdown".to_owned(),
-            reason: "this process is shutting down".to_owned(),
-        });
-        let closed = state.gates.iter().filter_map(|gate| {
-            gate.closed.clone().map(|reason| NotReady {
-                gate: gate.name.clone(),
-                reason,
-            })
-        });
+        let shutdown = state
+            .shutting_down
+            .then(|| NotReady { gate: "shutdown".to_owned(), reason: "this process is shutting down".to_owned() });
+        let closed = state
+            .gates
+            .iter()
+            .filter_map(|gate| gate.closed.clone().map(|reason| NotReady { gate: gate.name.clone(), reason }));
         shutdown.into_iter().chain(closed).collect()
     }
 
@@ -187,15 +176,8 @@ mod tests {
         let readiness = Readiness::new();
         let gate = readiness.gate("rollouts listed");
         gate.close("cannot list rollouts.argoproj.io: 403");
-        let texts: Vec<_> = readiness
-            .not_ready()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(
-            texts,
-            ["rollouts listed: cannot list rollouts.argoproj.io: 403"]
-        );
+        let texts: Vec<_> = readiness.not_ready().iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["rollouts listed: cannot list rollouts.argoproj.io: 403"]);
         gate.open();
         assert!(readiness.is_ready());
         gate.close("the watch ended");

@@ -31,10 +31,7 @@ pub struct ShutdownOptions {
 
 impl Default for ShutdownOptions {
     fn default() -> Self {
-        Self {
-            propagation_delay: PROPAGATION_DELAY,
-            drain_deadline: DRAIN_DEADLINE,
-        }
+        Self { propagation_delay: PROPAGATION_DELAY, drain_deadline: DRAIN_DEADLINE }
     }
 }
 
@@ -120,11 +117,7 @@ pub async fn conduct(
     ended
 }
 
-async fn drain(
-    options: &ShutdownOptions,
-    phases: &Phases,
-    drained: impl Future<Output = ()>,
-) -> Ended {
+async fn drain(options: &ShutdownOptions, phases: &Phases, drained: impl Future<Output = ()>) -> Ended {
     tokio::time::sleep(options.propagation_delay).await;
     tracing::info!(deadline = ?options.drain_deadline, "no new connections; waiting for requests in flight");
     phases.closing.cancel();
@@ -153,10 +146,8 @@ mod tests {
 
     use super::*;
 
-    const OPTIONS: ShutdownOptions = ShutdownOptions {
-        propagation_delay: Duration::from_secs(5),
-        drain_deadline: Duration::from_secs(20),
-    };
+    const OPTIONS: ShutdownOptions =
+        ShutdownOptions { propagation_delay: Duration::from_secs(5), drain_deadline: Duration::from_secs(20) };
 
     /// A stop under way: signals are sent by hand, and so is the end of the last request.
     struct Stop {
@@ -174,26 +165,17 @@ mod tests {
             let phases = Phases::default();
             let readiness = Readiness::new();
             let ended = tokio::spawn({
-                let (drained, phases, readiness) =
-                    (Arc::clone(&drained), phases.clone(), readiness.clone());
+                let (drained, phases, readiness) = (Arc::clone(&drained), phases.clone(), readiness.clone());
                 async move {
                     let signals = stream::poll_fn(move |cx| received.poll_recv(cx));
                     conduct(signals, &OPTIONS, &phases, &readiness, drained.notified()).await
                 }
             });
-            Self {
-                signals,
-                drained,
-                phases,
-                readiness,
-                ended,
-            }
+            Self { signals, drained, phases, readiness, ended }
         }
 
         async fn signal(&self) {
-            self.signals
-                .send(Signal::Terminate)
-                .expect("the stop is under way");
+            self.signals.send(Signal::Terminate).expect("the stop is under way");
             settle().await;
         }
     }
@@ -235,29 +217,19 @@ mod tests {
         assert!(stop.phases.aborted.is_cancelled());
         let wanted = OPTIONS.propagation_delay + OPTIONS.drain_deadline;
         let took = start.elapsed();
-        assert!(
-            took >= wanted && took < wanted + Duration::from_secs(1),
-            "{took:?}"
-        );
+        assert!(took >= wanted && took < wanted + Duration::from_secs(1), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_second_signal_aborts_in_either_phase() {
-        for advanced in [
-            Duration::ZERO,
-            OPTIONS.propagation_delay + Duration::from_secs(1),
-        ] {
+        for advanced in [Duration::ZERO, OPTIONS.propagation_delay + Duration::from_secs(1)] {
             let stop = Stop::begin();
             stop.signal().await;
             advance(advanced).await;
             settle().await;
             let start = Instant::now();
             stop.signal().await;
-            assert_eq!(
-                stop.ended.await.expect("no panic"),
-                Ended::Aborted,
-                "after {advanced:?}"
-            );
+            assert_eq!(stop.ended.await.expect("no panic"), Ended::Aborted, "after {advanced:?}");
             assert_eq!(start.elapsed(), Duration::ZERO, "after {advanced:?}");
             assert!(stop.phases.closing.is_cancelled() && stop.phases.aborted.is_cancelled());
         }
@@ -267,16 +239,8 @@ mod tests {
     async fn a_stream_that_ends_stops_nothing() {
         let phases = Phases::default();
         let readiness = Readiness::new();
-        let mut stop = Box::pin(async {
-            conduct(
-                stream::empty(),
-                &OPTIONS,
-                &phases,
-                &readiness,
-                future::ready(()),
-            )
-            .await
-        });
+        let mut stop =
+            Box::pin(async { conduct(stream::empty(), &OPTIONS, &phases, &readiness, future::ready(())).await });
         assert!(futures::poll!(&mut stop).is_pending());
         advance(Duration::from_secs(3600)).await;
         assert!(futures::poll!(&mut stop).is_pending());

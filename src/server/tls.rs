@@ -22,9 +22,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// The provider supports none of the cipher suites of these versions.
-pub fn server_config(
-    certificates: Arc<dyn ResolvesServerCert>,
-) -> Result<ServerConfig, rustls::Error> {
+pub fn server_config(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
@@ -37,12 +35,8 @@ pub fn server_config(
 /// client that rejects the certificate is what a wrong `caBundle` looks like from here.
 pub(super) fn log_failure(peer: SocketAddr, error: &(dyn Error + 'static)) {
     use AlertDescription::{BadCertificate, CertificateExpired, CertificateUnknown, UnknownCA};
-    let rejected = alert(error).filter(|alert| {
-        matches!(
-            alert,
-            BadCertificate | CertificateExpired | CertificateUnknown | UnknownCA
-        )
-    });
+    let rejected = alert(error)
+        .filter(|alert| matches!(alert, BadCertificate | CertificateExpired | CertificateUnknown | UnknownCA));
     if let Some(alert) = rejected {
         tracing::warn!(%peer, ?alert, "a client rejects the serving certificate; does its CA bundle fit?");
     } else {
@@ -70,14 +64,10 @@ mod tests {
 
     #[test]
     fn an_alert_is_found_at_any_depth() {
-        let alert_error =
-            || io::Error::other(rustls::Error::AlertReceived(AlertDescription::UnknownCA));
+        let alert_error = || io::Error::other(rustls::Error::AlertReceived(AlertDescription::UnknownCA));
         assert_eq!(alert(&alert_error()), Some(AlertDescription::UnknownCA));
 
-        assert_eq!(
-            alert(&Outer(alert_error())),
-            Some(AlertDescription::UnknownCA)
-        );
+        assert_eq!(alert(&Outer(alert_error())), Some(AlertDescription::UnknownCA));
         assert_eq!(alert(&Outer(io::ErrorKind::UnexpectedEof.into())), None);
     }
 }

@@ -8,8 +8,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 use upgrade_guard::server::shutdown::{Ended, Signal, signals};
 
 use crate::support::{
-    Client, Error, NEVER, Running, SHORT, SecretVolume, certificate, eventually, http2, options,
-    read, request, within,
+    Client, Error, NEVER, Running, SHORT, SecretVolume, certificate, eventually, http2, options, read, request, within,
 };
 
 /// A client with a request in flight at `/wait`, over HTTP/1.1.
@@ -40,24 +39,12 @@ async fn requests_in_flight_finish_and_new_connections_are_refused() {
     eventually("refused", async || refuses(&server).await).await;
     assert!(!http1.is_finished() && !http2.is_finished() && !server.ended.is_finished());
     let (status, text) = server.ops("/readyz").await;
-    assert_eq!(
-        (status, text.as_str()),
-        (503, "not ready: shutdown: this process is shutting down\n")
-    );
+    assert_eq!((status, text.as_str()), (503, "not ready: shutdown: this process is shutting down\n"));
     assert_eq!(server.ops("/livez").await.0, 200, "draining is alive");
 
     server.let_go();
-    assert_eq!(
-        within("HTTP/1.1", http1)
-            .await
-            .expect("no panic")
-            .expect("answered"),
-        "waited"
-    );
-    let response = within("HTTP/2", http2)
-        .await
-        .expect("no panic")
-        .expect("answered");
+    assert_eq!(within("HTTP/1.1", http1).await.expect("no panic").expect("answered"), "waited");
+    let response = within("HTTP/2", http2).await.expect("no panic").expect("answered");
     assert_eq!(read(response).await.expect("whole").1, "waited");
     assert_eq!(server.end().await, Ended::Drained);
 }
@@ -73,10 +60,7 @@ async fn not_ready_comes_first_and_requests_are_still_served() {
     server.signal();
     eventually("not ready", async || server.ops("/readyz").await.0 == 503).await;
     let client = Client::trusting(&[made]);
-    assert_eq!(
-        client.get(server.https, "/").await.expect("still served"),
-        "here"
-    );
+    assert_eq!(client.get(server.https, "/").await.expect("still served"), "here");
 }
 
 #[tokio::test]
@@ -89,12 +73,7 @@ async fn the_deadline_cuts_a_request_that_hangs() {
     let hanging = in_flight(&mut server, &Client::trusting(&[made])).await;
     server.signal();
     assert_eq!(server.end().await, Ended::DeadlinePassed);
-    assert!(
-        within("the client", hanging)
-            .await
-            .expect("no panic")
-            .is_err()
-    );
+    assert!(within("the client", hanging).await.expect("no panic").is_err());
 }
 
 #[tokio::test]
@@ -110,12 +89,7 @@ async fn a_second_signal_aborts_at_once() {
         eventually("not ready", async || !server.readiness.is_ready()).await;
         server.signal();
         assert_eq!(server.end().await, Ended::Aborted, "{delay:?}");
-        assert!(
-            within("the client", hanging)
-                .await
-                .expect("no panic")
-                .is_err()
-        );
+        assert!(within("the client", hanging).await.expect("no panic").is_err());
     }
 }
 
@@ -127,31 +101,18 @@ async fn connections_without_a_request_do_not_hold_up_the_end() {
     let client = Client::trusting(&[made]);
     let mut held = Vec::new();
     let silent = TcpStream::connect(server.https).await.expect("listens");
-    for sent in [
-        "",
-        "GET / HTTP/1.1\r\nHo",
-        "PRI * HTTP/2.0\r\n",
-        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    ] {
+    for sent in ["", "GET / HTTP/1.1\r\nHo", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
         let mut stream = client.connect(server.https).await.expect("a handshake");
         stream.write_all(sent.as_bytes()).await.expect("sent");
         held.push(stream);
     }
-    let mut idle = http2(client.connect(server.https).await.expect("a handshake"))
-        .await
-        .expect("HTTP/2");
-    read(idle.send_request(request("/")).await.expect("an answer"))
-        .await
-        .expect("whole");
+    let mut idle = http2(client.connect(server.https).await.expect("a handshake")).await.expect("HTTP/2");
+    read(idle.send_request(request("/")).await.expect("an answer")).await.expect("whole");
 
     let start = Instant::now();
     server.signal();
     assert_eq!(server.end().await, Ended::Drained);
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     drop((silent, held, idle));
 }
 
@@ -166,9 +127,7 @@ async fn a_client_that_connected_just_before_the_end_is_answered() {
     let stream = client.connect(server.https).await.expect("a handshake");
     server.signal();
     eventually("refused", async || refuses(&server).await).await;
-    let answer = crate::support::ask_http1(stream, "/")
-        .await
-        .expect("answered");
+    let answer = crate::support::ask_http1(stream, "/").await.expect("answered");
     assert_eq!(answer, (200, "here".to_owned()));
     assert_eq!(server.end().await, Ended::Drained);
 }
@@ -180,12 +139,7 @@ async fn dropping_the_server_ends_its_connections() {
     let mut server = Running::start(options(volume.path())).await;
     let hanging = in_flight(&mut server, &Client::trusting(&[made])).await;
     server.ended.abort();
-    assert!(
-        within("the client", hanging)
-            .await
-            .expect("no panic")
-            .is_err()
-    );
+    assert!(within("the client", hanging).await.expect("no panic").is_err());
     eventually("refused", async || refuses(&server).await).await;
 }
 
@@ -193,9 +147,7 @@ async fn dropping_the_server_ends_its_connections() {
 async fn real_signals_arrive_as_a_stream() {
     let mut stream = signals().expect("handlers");
     for (name, wanted) in [("TERM", Signal::Terminate), ("INT", Signal::Interrupt)] {
-        let sent = Command::new("kill")
-            .args(["-s", name, &std::process::id().to_string()])
-            .status();
+        let sent = Command::new("kill").args(["-s", name, &std::process::id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
         assert_eq!(within(name, stream.next()).await, Some(wanted));
     }

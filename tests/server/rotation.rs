@@ -6,8 +6,7 @@ use std::sync::{
 use upgrade_guard::server::devcert::DevelopmentCertificate;
 
 use crate::support::{
-    Client, Running, SecretVolume, certificate, eventually, http2, leaf_of, options, read, request,
-    within,
+    Client, Running, SecretVolume, certificate, eventually, http2, leaf_of, options, read, request, within,
 };
 
 const ERRORS: &str = "upgrade_guard_certificate_reload_errors_total";
@@ -21,15 +20,11 @@ struct Load {
 
 impl Load {
     fn start(client: &Client, server: &Running) -> Self {
-        let (stop, answers) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicUsize::new(0)),
-        );
+        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let address = server.https;
         let clients = (0..4)
             .map(|index| {
-                let (client, stop, answers) =
-                    (client.clone(), Arc::clone(&stop), Arc::clone(&answers));
+                let (client, stop, answers) = (client.clone(), Arc::clone(&stop), Arc::clone(&answers));
                 tokio::spawn(async move {
                     // The first keeps one connection open through all rotations, as an API server does.
                     let mut kept = match index {
@@ -42,8 +37,7 @@ impl Load {
                     while !stop.load(Ordering::Relaxed) {
                         let answer = match &mut kept {
                             Some(sender) => {
-                                let response =
-                                    sender.send_request(request("/")).await.expect("an answer");
+                                let response = sender.send_request(request("/")).await.expect("an answer");
                                 read(response).await.expect("whole").1
                             }
                             None => client.get(address, "/").await.expect("an answer"),
@@ -54,11 +48,7 @@ impl Load {
                 })
             })
             .collect();
-        Self {
-            stop,
-            answers,
-            clients,
-        }
+        Self { stop, answers, clients }
     }
 
     fn answers(&self) -> usize {
@@ -68,9 +58,7 @@ impl Load {
     async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
-            within("the client stops", client)
-                .await
-                .expect("no request failed");
+            within("the client stops", client).await.expect("no request failed");
         }
     }
 }
@@ -89,18 +77,11 @@ async fn five_rotations_under_load_fail_no_request() {
     for (round, next) in versions.iter().enumerate().skip(1) {
         let before = load.answers();
         volume.publish(&next.chain, &next.key);
-        eventually(&format!("rotation {round}"), async || {
-            presents(&server, &client, next).await
-        })
-        .await;
+        eventually(&format!("rotation {round}"), async || presents(&server, &client, next).await).await;
         eventually("the load goes on", async || load.answers() >= before + 10).await;
     }
     load.stop().await;
-    assert_eq!(
-        server.metric(ERRORS),
-        0,
-        "no half of a pair was ever taken for trouble"
-    );
+    assert_eq!(server.metric(ERRORS), 0, "no half of a pair was ever taken for trouble");
 }
 
 #[tokio::test]
@@ -111,11 +92,7 @@ async fn what_cannot_be_used_is_refused_and_the_old_certificate_kept() {
     let client = Client::trusting(&[old.clone(), new.clone()]);
     let half = &new.chain[..new.chain.len() / 3];
     let cases = [
-        (
-            "the key of another certificate",
-            new.chain.as_str(),
-            old.key.as_str(),
-        ),
+        ("the key of another certificate", new.chain.as_str(), old.key.as_str()),
         ("half a chain", half, new.key.as_str()),
         ("text", "not a certificate", new.key.as_str()),
         ("a key that is none", new.chain.as_str(), "not a key"),
@@ -125,35 +102,23 @@ async fn what_cannot_be_used_is_refused_and_the_old_certificate_kept() {
         let before = server.metric(ERRORS);
         volume.publish(chain, key);
         eventually(name, async || server.metric(ERRORS) >= before + 2).await;
-        assert!(
-            presents(&server, &client, &old).await,
-            "{name}: the old one is kept"
-        );
+        assert!(presents(&server, &client, &old).await, "{name}: the old one is kept");
         assert!(server.readiness.is_ready(), "{name}: it still serves");
     }
     volume.publish(&new.chain, &new.key);
-    eventually("the right pair", async || {
-        presents(&server, &client, &new).await
-    })
-    .await;
+    eventually("the right pair", async || presents(&server, &client, &new).await).await;
 }
 
 #[tokio::test]
 async fn the_expiry_follows_the_certificate_in_use() {
     let name = "upgrade_guard_certificate_not_after_timestamp_seconds";
     let names = ["localhost".to_owned()];
-    let (short, long) = (
-        certificate(),
-        DevelopmentCertificate::make(&names, 30).expect("a certificate"),
-    );
+    let (short, long) = (certificate(), DevelopmentCertificate::make(&names, 30).expect("a certificate"));
     let mut volume = SecretVolume::with(&short);
     let server = Running::start(options(volume.path())).await;
     eventually("the expiry is known", async || server.metric(name) > 0).await;
     let before = server.metric(name);
     volume.publish(&long.chain, &long.key);
     let moved = 28 * 86_400..30 * 86_400;
-    eventually("the expiry moves", async || {
-        moved.contains(&(server.metric(name) - before))
-    })
-    .await;
+    eventually("the expiry moves", async || moved.contains(&(server.metric(name) - before))).await;
 }

@@ -4,9 +4,7 @@ use rustls::{ClientConnection, pki_types::ServerName, version::TLS13};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use upgrade_guard::server::{ServerOptions, devcert::DevelopmentCertificate};
 
-use crate::support::{
-    Client, Running, SHORT, SecretVolume, certificate, eventually, options, until_closed, within,
-};
+use crate::support::{Client, Running, SHORT, SecretVolume, certificate, eventually, options, until_closed, within};
 
 /// The ways to hold a connection without asking anything.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +42,7 @@ impl Slow {
             Self::HalfHead => b"GET / HTTP/1.1\r\nHost: local",
             Self::HalfPreface => &PREFACE[..10],
             Self::PrefaceOnly => PREFACE,
-            Self::HalfBody => {
-                b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhal"
-            }
+            Self::HalfBody => b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhal",
         };
         let mut stream = client.connect(address).await.expect("a handshake");
         stream.write_all(sent).await.expect("sent");
@@ -61,10 +57,7 @@ async fn half_handshake(client: &Client, address: SocketAddr) -> TcpStream {
     let mut connection = ClientConnection::new(client.config(), name).expect("a client");
     connection.write_tls(&mut hello).expect("a hello");
     let mut stream = TcpStream::connect(address).await.expect("listens");
-    stream
-        .write_all(&hello[..hello.len() / 2])
-        .await
-        .expect("sent");
+    stream.write_all(&hello[..hello.len() / 2]).await.expect("sent");
     stream
 }
 
@@ -93,11 +86,7 @@ async fn others_are_served_while_slow_clients_hold_on() {
     let mut held = Vec::new();
     for slow in ALL {
         held.push(slow.connect(&client, server.https).await);
-        let answer = within(
-            &format!("an answer beside {slow:?}"),
-            client.get(server.https, "/"),
-        )
-        .await;
+        let answer = within(&format!("an answer beside {slow:?}"), client.get(server.https, "/")).await;
         assert_eq!(answer.expect("served"), "here");
     }
 }
@@ -113,10 +102,7 @@ async fn every_slow_client_is_closed_in_the_end() {
         let said = within(&format!("{slow:?} is closed"), until_closed(held)).await;
         if matches!(slow, Slow::HalfBody) {
             let said = String::from_utf8_lossy(&said);
-            assert!(
-                said.starts_with("HTTP/1.1 503 "),
-                "a request that never ends is answered: {said}"
-            );
+            assert!(said.starts_with("HTTP/1.1 503 "), "a request that never ends is answered: {said}");
         }
     }
 }
@@ -131,17 +117,9 @@ async fn slow_clients_cannot_take_all_places_for_ever() {
     let client = client(&made);
     let mut held = Vec::new();
     for _ in 0..6 {
-        held.push(
-            TcpStream::connect(server.https)
-                .await
-                .expect("the queue takes it"),
-        );
+        held.push(TcpStream::connect(server.https).await.expect("the queue takes it"));
     }
-    let answer = within(
-        "an answer behind six silent clients",
-        client.get(server.https, "/"),
-    )
-    .await;
+    let answer = within("an answer behind six silent clients", client.get(server.https, "/")).await;
     assert_eq!(answer.expect("served"), "here");
 }
 
@@ -164,20 +142,8 @@ async fn the_cap_on_connections_holds() {
     let passed_by = tokio::time::timeout(SHORT, &mut second).await;
     assert!(passed_by.is_err());
     server.let_go();
-    assert_eq!(
-        within("the first", first)
-            .await
-            .expect("no panic")
-            .expect("served"),
-        "waited"
-    );
-    assert_eq!(
-        within("the second", second)
-            .await
-            .expect("no panic")
-            .expect("served"),
-        "here"
-    );
+    assert_eq!(within("the first", first).await.expect("no panic").expect("served"), "waited");
+    assert_eq!(within("the second", second).await.expect("no panic").expect("served"), "here");
 }
 
 #[tokio::test]

@@ -1,16 +1,12 @@
 use std::fs;
 
 use tokio::net::TcpListener;
-use upgrade_guard::server::{
-    Server, ServerError, ServerOptions, metrics::Metrics, readiness::Readiness,
-};
+use upgrade_guard::server::{Server, ServerError, ServerOptions, metrics::Metrics, readiness::Readiness};
 
 use crate::support::{Client, Running, SecretVolume, certificate, eventually, options};
 
 async fn refused(options: ServerOptions) -> ServerError {
-    Server::bind(options, Readiness::new(), Metrics::new())
-        .await
-        .expect_err("must not start")
+    Server::bind(options, Readiness::new(), Metrics::new()).await.expect_err("must not start")
 }
 
 #[tokio::test]
@@ -25,10 +21,7 @@ async fn an_address_in_use_is_named_with_the_flag_to_change() {
         let text = refused(options).await.to_string();
         let wanted = format!("cannot listen on {address}: Address already in use");
         assert!(text.starts_with(&wanted), "{text}");
-        assert!(
-            text.ends_with(&format!("choose another address with {flag}")),
-            "{text}"
-        );
+        assert!(text.ends_with(&format!("choose another address with {flag}")), "{text}");
     }
 }
 
@@ -47,22 +40,13 @@ async fn a_bad_folder_or_a_wrong_pair_fails_at_once() {
 
     volume.publish(&one.chain, &other.key);
     let text = refused(options(volume.path())).await.to_string();
-    assert!(
-        text.contains("tls.key is not the key of the first certificate in"),
-        "{text}"
-    );
+    assert!(text.contains("tls.key is not the key of the first certificate in"), "{text}");
     volume.publish("text", &one.key);
     let text = refused(options(volume.path())).await.to_string();
-    assert!(
-        text.contains("tls.crt holds no usable certificate chain"),
-        "{text}"
-    );
+    assert!(text.contains("tls.crt holds no usable certificate chain"), "{text}");
     volume.publish(&one.chain, "text");
     let text = refused(options(volume.path())).await.to_string();
-    assert!(
-        text.contains("tls.key holds no usable private key"),
-        "{text}"
-    );
+    assert!(text.contains("tls.key holds no usable private key"), "{text}");
 }
 
 async fn is_waited_for(mut volume: SecretVolume) {
@@ -75,10 +59,7 @@ async fn is_waited_for(mut volume: SecretVolume) {
     let says_why = async || server.ops("/readyz").await == (503, waiting.clone());
     eventually("the gate says why", says_why).await;
     let client = Client::trusting(std::slice::from_ref(&made));
-    assert!(
-        client.get(server.https, "/").await.is_err(),
-        "nothing to serve with"
-    );
+    assert!(client.get(server.https, "/").await.is_err(), "nothing to serve with");
     assert_eq!(server.ops("/livez").await.0, 200);
 
     volume.publish(&made.chain, &made.key);
@@ -105,15 +86,9 @@ async fn ready_needs_every_gate() {
     let volume = SecretVolume::with(&certificate());
     let server = Running::start(options(volume.path())).await;
     let listed = server.readiness.gate("deployments listed");
-    eventually("the certificate is loaded", async || {
-        server.readiness.not_ready().len() == 1
-    })
-    .await;
+    eventually("the certificate is loaded", async || server.readiness.not_ready().len() == 1).await;
     let (status, text) = server.ops("/readyz").await;
-    assert_eq!(
-        (status, text.as_str()),
-        (503, "not ready: deployments listed: not done yet\n")
-    );
+    assert_eq!((status, text.as_str()), (503, "not ready: deployments listed: not done yet\n"));
     listed.open();
     assert_eq!(server.ops("/readyz").await.0, 200);
 }

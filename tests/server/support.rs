@@ -126,10 +126,7 @@ pub fn options(folder: &Path) -> ServerOptions {
     options.limits.idle = NEVER;
     options.limits.request = NEVER;
     options.limits.goodbye = Duration::from_millis(200);
-    options.shutdown = ShutdownOptions {
-        propagation_delay: Duration::ZERO,
-        drain_deadline: NEVER,
-    };
+    options.shutdown = ShutdownOptions { propagation_delay: Duration::ZERO, drain_deadline: NEVER };
     options
 }
 
@@ -148,9 +145,7 @@ pub struct Running {
 impl Running {
     pub async fn start(options: ServerOptions) -> Self {
         let (readiness, metrics) = (Readiness::new(), Metrics::new());
-        let server = Server::bind(options, readiness.clone(), metrics.clone())
-            .await
-            .expect("bound");
+        let server = Server::bind(options, readiness.clone(), metrics.clone()).await.expect("bound");
         let (https, ops) = (server.https_address(), server.ops_address());
         let (signals, mut received) = mpsc::unbounded_channel();
         let waiting = Arc::new(Semaphore::new(0));
@@ -169,16 +164,7 @@ impl Running {
             .route("/echo", post(async |body: Bytes| body));
         let signal_stream = stream::poll_fn(move |cx| received.poll_recv(cx));
         let ended = tokio::spawn(server.serve(router, signal_stream));
-        Self {
-            https,
-            ops,
-            readiness,
-            metrics,
-            signals,
-            ended,
-            waiting,
-            begun,
-        }
+        Self { https, ops, readiness, metrics, signals, ended, waiting, begun }
     }
 
     /// Completes when a request for `/wait` has reached its handler.
@@ -202,17 +188,12 @@ impl Running {
     pub fn metric(&self, name: &str) -> i64 {
         let text = self.metrics.render().expect("text");
         let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.expect("a known metric")
-            .trim()
-            .parse()
-            .expect("a number")
+        line.expect("a known metric").trim().parse().expect("a number")
     }
 
     /// Asks the operations port; gives the status and the text.
     pub async fn ops(&self, path: &str) -> (u16, String) {
-        let stream = TcpStream::connect(self.ops)
-            .await
-            .expect("the ops port listens");
+        let stream = TcpStream::connect(self.ops).await.expect("the ops port listens");
         ask_http1(stream, path).await.expect("an answer")
     }
 }
@@ -263,11 +244,7 @@ impl Client {
     /// One request over HTTP/1.1 on a connection of its own.
     pub async fn get(&self, address: SocketAddr, path: &str) -> Result<String, Error> {
         let (status, text) = ask_http1(self.connect(address).await?, path).await?;
-        if status == 200 {
-            Ok(text)
-        } else {
-            Err(format!("{status}: {text}").into())
-        }
+        if status == 200 { Ok(text) } else { Err(format!("{status}: {text}").into()) }
     }
 
     /// The leaf certificate that the server presents now.
@@ -295,10 +272,7 @@ where
 {
     let (mut sender, connection) = conn::http1::handshake(TokioIo::new(io)).await?;
     tokio::spawn(connection);
-    within("a whole answer or none", async {
-        read(sender.send_request(request(path)).await?).await
-    })
-    .await
+    within("a whole answer or none", async { read(sender.send_request(request(path)).await?).await }).await
 }
 
 /// Opens an HTTP/2 connection for any number of requests.
@@ -306,15 +280,12 @@ pub async fn http2<I>(io: I) -> Result<conn::http2::SendRequest<Full<Bytes>>, Er
 where
     I: AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) =
-        conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
+    let (sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
     tokio::spawn(connection);
     Ok(sender)
 }
 
-pub async fn read(
-    response: hyper::Response<hyper::body::Incoming>,
-) -> Result<(u16, String), Error> {
+pub async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<(u16, String), Error> {
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();
     Ok((status, String::from_utf8(body.to_vec())?))

@@ -2,8 +2,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{
-    Client, Running, SecretVolume, ask_http1, certificate, http2, options, read, request,
-    until_closed, within,
+    Client, Running, SecretVolume, ask_http1, certificate, http2, options, read, request, until_closed, within,
 };
 
 #[tokio::test]
@@ -23,11 +22,7 @@ async fn both_tls_versions_and_both_http_versions_are_served() {
             } else {
                 ask_http1(stream, "/").await
             };
-            assert_eq!(
-                answer.expect("whole"),
-                (200, "here".to_owned()),
-                "{version:?} {alpn}"
-            );
+            assert_eq!(answer.expect("whole"), (200, "here".to_owned()), "{version:?} {alpn}");
         }
     }
 }
@@ -65,26 +60,17 @@ async fn old_tls_and_garbage_end_in_a_closed_connection() {
         ("plain HTTP", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
         ("high bytes", vec![0xff; 16_384]),
         ("zeros", vec![0; 16_384]),
-        (
-            "a record of another type",
-            vec![0x17, 0x03, 0x03, 0x00, 0x02, 0x00, 0x00],
-        ),
+        ("a record of another type", vec![0x17, 0x03, 0x03, 0x00, 0x02, 0x00, 0x00]),
     ];
     for (name, bytes) in cases {
-        let mut stream = TcpStream::connect(server.https)
-            .await
-            .expect("the port listens");
+        let mut stream = TcpStream::connect(server.https).await.expect("the port listens");
         // The server may close before it has read everything.
         let _ = stream.write_all(&bytes).await;
         let answer = within(name, until_closed(stream)).await;
         assert!(!answer.starts_with(b"HTTP"), "{name}: {answer:?}");
         if name == "TLS 1.1" {
             let protocol_version = [0x02, 70];
-            assert_eq!(
-                answer.get(5..),
-                Some(&protocol_version[..]),
-                "a fatal alert that says why"
-            );
+            assert_eq!(answer.get(5..), Some(&protocol_version[..]), "a fatal alert that says why");
         }
         let client = Client::trusting(std::slice::from_ref(&made));
         let after = within("an answer", client.get(server.https, "/")).await;
