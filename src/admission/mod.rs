@@ -25,6 +25,7 @@ use crate::domain::policy::Policy;
 
 mod envelope;
 mod policy;
+pub mod register;
 pub mod registration;
 mod render;
 mod workload;
