@@ -1,6 +1,7 @@
 //! From the cluster to the domain's view: objects to records, records to an inventory, an inventory to a view.
 
 pub mod change;
+pub mod files;
 pub mod inventory;
 pub mod object;
 pub mod record;

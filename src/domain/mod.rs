@@ -7,6 +7,7 @@ pub mod decision;
 pub mod image;
 pub mod line;
 pub mod matching;
+pub mod planner;
 pub mod policy;
 mod policy_check;
 pub mod resolver;
