@@ -5,7 +5,9 @@ use kube::CustomResourceExt;
 
 mod parse;
 mod platform;
+#[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod policy;
+#[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod release;
 
 pub use parse::{PolicyProblems, with_releases};
