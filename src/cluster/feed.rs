@@ -284,7 +284,9 @@ macro_rules! by_name {
             }
             fn reset(self, inventory: &mut Inventory, records: Vec<$record>) {
                 inventory.$map_mut().clear();
-                records.into_iter().for_each(|record| self.put(inventory, record));
+                for record in records {
+                    self.put(inventory, record);
+                }
             }
         }
     };

@@ -298,17 +298,13 @@ impl Index {
         for (name, policies) in governing {
             let policies: Arc<[Arc<Policy>]> = policies.into();
             let needles = needles(&policies);
-            let inventory = match old.remove(&name) {
-                Some(old) => {
-                    grown |= !needles.is_subset(&old.needles);
-                    let shrunk = !old.needles.is_subset(&needles);
-                    if shrunk { still_wanted(old.inventory, &policies) } else { old.inventory }
-                }
-                None => {
-                    grown = true;
-                    Arc::default()
-                }
-            };
+            let before = old.remove(&name);
+            grown |= before.as_ref().is_none_or(|before| !needles.is_subset(&before.needles));
+            let inventory = before.map(|before| {
+                let shrunk = !before.needles.is_subset(&needles);
+                if shrunk { still_wanted(before.inventory, &policies) } else { before.inventory }
+            });
+            let inventory = inventory.unwrap_or_default();
             self.namespaces.insert(name, Namespace { policies, needles, inventory });
         }
         // Until the policies were listed nothing was asked for, so nothing was dropped.

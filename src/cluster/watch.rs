@@ -213,17 +213,16 @@ impl<S: Sink> Driver<S> {
         let mut listed: Option<Listed<S::Record>> = None;
         let mut stream = pin!(self.stream());
         loop {
-            let event = match &listed {
-                None => stream.next().await,
-                Some(_) => match tokio::time::timeout(PAGE_TIMEOUT, stream.next()).await {
-                    Ok(event) => event,
-                    Err(_) => {
-                        self.failed(&format!("no answer to a list within {} seconds", PAGE_TIMEOUT.as_secs()));
-                        listed = None;
-                        stream.set(self.stream());
-                        continue;
-                    }
-                },
+            let next = stream.next();
+            let event = if listed.is_none() {
+                next.await
+            } else if let Ok(event) = tokio::time::timeout(PAGE_TIMEOUT, next).await {
+                event
+            } else {
+                self.failed(&format!("no answer to a list within {} seconds", PAGE_TIMEOUT.as_secs()));
+                listed = None;
+                stream.set(self.stream());
+                continue;
             };
             match event {
                 Some(Ok(event)) => {
