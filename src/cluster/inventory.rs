@@ -112,6 +112,37 @@ impl Inventory {
         }
     }
 
+    /// The revision with this kind and name.
+    #[must_use]
+    pub fn revision(&self, id: &RevisionId) -> Option<&RevisionRecord> {
+        self.revisions.get(id)
+    }
+
+    /// Forgets the workloads and revisions that are no longer wanted. They were not deleted, so nothing of them is
+    /// remembered.
+    pub fn retain(&mut self, workload: impl Fn(&WorkloadRecord) -> bool, revision: impl Fn(&RevisionRecord) -> bool) {
+        self.workloads.retain(|_, entry| workload(&entry.record));
+        self.revisions.retain(|_, record| revision(record));
+    }
+
+    /// The disruption budgets by name.
+    #[must_use]
+    pub fn budgets(&self) -> &BTreeMap<String, BudgetRecord> {
+        &self.budgets
+    }
+
+    /// The autoscalers by name.
+    #[must_use]
+    pub fn autoscalers(&self) -> &BTreeMap<String, AutoscalerRecord> {
+        &self.autoscalers
+    }
+
+    /// The `Platform` objects by name.
+    #[must_use]
+    pub fn platforms(&self) -> &BTreeMap<String, Platform> {
+        &self.platforms
+    }
+
     /// The disruption budgets by name.
     pub fn budgets_mut(&mut self) -> &mut BTreeMap<String, BudgetRecord> {
         &mut self.budgets
