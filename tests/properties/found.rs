@@ -1,0 +1,31 @@
+//! What the properties found, as plain tests.
+
+use upgrade_guard::domain::decision::Verdict;
+
+use crate::cluster::Cluster;
+use crate::platform::{LINES, Numbering, Part, Platform, Ver, Window};
+
+fn part(after: &[usize], skew: &[Window]) -> Part {
+    Part {
+        after: after.to_vec(),
+        skew: skew.to_vec(),
+        numbers: (0..LINES).collect(),
+        numbering: Numbering::Minors,
+        workloads: 1,
+    }
+}
+
+fn on(number: u8) -> Ver {
+    Ver::first_patch(number)
+}
+
+#[test]
+fn two_moves_of_one_change_see_each_other() {
+    let window = Window { peer: 0, behind: 1, ahead: 1 };
+    let platform = Platform::new(vec![part(&[], &[]), part(&[0], &[window])], 1, false).unwrap();
+    let cluster = Cluster { shared: true, ..Cluster::settled(&platform, &[on(2), on(2)]) };
+    for (upstream, downstream, expected) in [(1, 2, Verdict::Allow), (2, 3, Verdict::Allow), (1, 3, Verdict::NotYet)] {
+        let decision = cluster.ask(0, &[(0, on(upstream)), (1, on(downstream))]);
+        assert_eq!(decision.verdict, expected, "{upstream} and {downstream}: {:#?}", decision.reasons);
+    }
+}
