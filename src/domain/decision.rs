@@ -1,5 +1,6 @@
 //! The one place that decides.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use super::line::{Span, Unplaced};
 use super::policy::{ComponentId, Mode, Policy};
 use super::rules::{ROWS, Rule};
 use super::version::Version;
-use super::view::{ComponentView, View};
+use super::view::{ComponentView, Intent, View};
 
 /// What a reason, and in the end a whole decision, says of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,8 +145,9 @@ impl Decision {
 #[must_use]
 pub fn decide(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> Decision {
     let mut found = Vec::new();
-    for step in &change.moves {
-        let case = Case::new(policy, view, change, step, now);
+    for (index, step) in change.moves.iter().enumerate() {
+        let seen = beside_the_others(view, &change.moves, index);
+        let case = Case::new(policy, &seen, change, step, now);
         for row in &ROWS {
             let Some(check) = row.check else { continue };
             let mode = policy.mode(row.rule);
@@ -177,6 +179,18 @@ pub fn decide(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> 
         }));
     }
     Decision::sorted(found)
+}
+
+/// The view in which one of `moves` is judged: the others are as good as admitted, because two moves that are legal
+/// alone can break a rule together.
+fn beside_the_others<'a>(view: &'a View, moves: &[Move], index: usize) -> Cow<'a, View> {
+    let own = moves[index].component;
+    let mut seen = Cow::Borrowed(view);
+    for other in moves.iter().filter(|other| other.component != own) {
+        let intent = Intent { version: other.to.clone(), expires: Timestamp::MAX };
+        seen.to_mut().components[other.component.0].intents.push(intent);
+    }
+    seen
 }
 
 /// What a rule found, before it is joined with the move it is about.
