@@ -103,7 +103,8 @@ impl<'a> Cluster<'a> {
     pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     pub fn id(&self, part: usize, workload: usize) -> WorkloadId {
-        let name = if self.shared && part < 2 && workload == 0 { "shared".into() } else { format!("c{part}-{workload}") };
+        let name =
+            if self.shared && part < 2 && workload == 0 { "shared".into() } else { format!("c{part}-{workload}") };
         WorkloadId { kind: "Deployment".into(), name }
     }
 
@@ -154,6 +155,15 @@ impl<'a> Cluster<'a> {
             shown.chain(state.admitted.iter().map(|admitted| admitted.to)).collect()
         });
         live.collect()
+    }
+
+    /// The lines of everything live.
+    pub fn spans(&self) -> Vec<(i64, i64)> {
+        let mut spans = Vec::new();
+        for (part, live) in self.live().iter().enumerate() {
+            spans.extend(live.iter().filter_map(|version| self.platform.span(part, *version)));
+        }
+        spans
     }
 
     pub fn breaches(&self) -> Vec<oracle::Breach> {

@@ -9,12 +9,12 @@ use proptest::test_runner::Config;
 
 mod cluster;
 //mod cure;
-//mod driver;
-//mod liveness;
+mod driver;
+mod liveness;
 //mod mirror;
+mod found;
 mod oracle;
 mod platform;
-mod found;
 mod safety;
 mod steps;
 //mod texts;

@@ -225,8 +225,8 @@ fn part(raw: &[RawPart], index: usize, listed: bool, place: impl Fn(usize) -> us
     let own = &raw[index];
     let to = |peer: usize, (behind, ahead)| Window { peer: place(peer), behind, ahead };
     let along = (0..index).filter_map(|peer| own.windows[peer].map(|window| to(peer, window)));
-    let against = (index + 1..raw.len())
-        .filter_map(|peer| own.against_the_order[peer].map(|behind| to(peer, (behind, 1))));
+    let against =
+        (index + 1..raw.len()).filter_map(|peer| own.against_the_order[peer].map(|behind| to(peer, (behind, 1))));
     let mut number = 0;
     let later = own.repeats.iter().map(|repeat| {
         number += u8::from(!(listed && *repeat));
