@@ -157,6 +157,11 @@ impl<'a> Cluster<'a> {
         live.collect()
     }
 
+    /// A line for each part, for a failing test to show.
+    pub fn show_all(&self) -> String {
+        self.parts.iter().enumerate().map(|(part, state)| format!("{part}: {state:?}\n")).collect()
+    }
+
     /// The lines of everything live.
     pub fn spans(&self) -> Vec<(i64, i64)> {
         let mut spans = Vec::new();

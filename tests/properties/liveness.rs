@@ -23,7 +23,7 @@ proptest! {
         }
         let_go_on(&mut cluster);
         let left = unstick(&mut cluster, cure);
-        prop_assert!(left.is_empty() && all_settled(&cluster), "stuck for ever: {left:?}\n{:#?}", cluster.parts);
+        prop_assert!(left.is_empty() && all_settled(&cluster), "stuck for ever: {left:?}\n{}", cluster.show_all());
         let lines = cluster.spans();
         let target = match way {
             Way::Up => lines.iter().map(|line| line.1 + 1).max().unwrap().min(i64::from(LINES) - 1),
@@ -32,7 +32,7 @@ proptest! {
         let most = cluster.existing().len() * usize::from(LINES);
         match drive(&mut cluster, way, target) {
             Ok(moves) => prop_assert!(moves <= most, "{moves} moves, {most} are enough"),
-            Err(why) => prop_assert!(false, "{way:?} to {target}: {why}\n{:#?}", cluster.parts),
+            Err(why) => prop_assert!(false, "{way:?} to {target}: {why}\n{}", cluster.show_all()),
         }
         prop_assert!(cluster.breaches().is_empty(), "{:?}", cluster.breaches());
     }

@@ -8,7 +8,7 @@
 use proptest::test_runner::Config;
 
 mod cluster;
-//mod cure;
+mod cure;
 mod driver;
 mod liveness;
 //mod mirror;

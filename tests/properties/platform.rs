@@ -12,10 +12,20 @@ use upgrade_guard::domain::version::Version;
 pub const LINES: u8 = 6;
 
 /// A component's version as the generator counts: the how-manieth version, and which patch of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ver {
     Known { number: u8, patch: u8 },
     Unknown,
+}
+
+/// Short, because a counterexample shows many.
+impl fmt::Debug for Ver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known { number, patch } => write!(f, "v{number}.{patch}"),
+            Self::Unknown => f.write_str("latest"),
+        }
+    }
 }
 
 impl Ver {

@@ -15,7 +15,7 @@ proptest! {
         for (index, step) in steps.iter().enumerate() {
             apply(&mut cluster, step);
             let breaches = cluster.breaches();
-            prop_assert!(breaches.is_empty(), "after step {index}, {step:?}: {breaches:?}\n{:#?}", cluster.parts);
+            prop_assert!(breaches.is_empty(), "after step {index}, {step:?}: {breaches:?}\n{}", cluster.show_all());
         }
     }
 }
