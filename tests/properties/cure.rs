@@ -10,7 +10,7 @@ use crate::platform::{LINES, Platform, Ver, platforms};
 
 /// A workload in any state: what it asks for, its pods, and how far it came.
 #[derive(Clone, Debug)]
-struct AnyWorkload {
+pub struct AnyWorkload {
     desired: Ver,
     pods: Vec<(Ver, u32)>,
     settled: bool,
@@ -31,14 +31,14 @@ fn any_workload() -> impl Strategy<Value = AnyWorkload> {
         .prop_map(|(desired, pods, settled, stuck)| AnyWorkload { desired, pods, settled, stuck })
 }
 
-type AnyState = Vec<(Vec<AnyWorkload>, Option<Ver>)>;
+pub type AnyState = Vec<(Vec<AnyWorkload>, Option<Ver>)>;
 
-fn any_state() -> impl Strategy<Value = AnyState> {
+pub fn any_state() -> impl Strategy<Value = AnyState> {
     let part = (prop::collection::vec(any_workload(), 2), prop::option::weighted(0.8, any_version()));
     prop::collection::vec(part, 8)
 }
 
-fn cluster<'a>(platform: &'a Platform, any: &AnyState) -> Cluster<'a> {
+pub fn cluster<'a>(platform: &'a Platform, any: &AnyState) -> Cluster<'a> {
     let mut cluster = Cluster::settled(platform, &vec![Ver::Unknown; platform.parts.len()]);
     for (part, (state, (workloads, completed))) in cluster.parts.iter_mut().zip(any).enumerate() {
         let fit = |version: Ver| match version {

@@ -1,6 +1,7 @@
 //! What the properties found, as plain tests.
 
 use upgrade_guard::domain::decision::Verdict;
+use upgrade_guard::domain::version::Version;
 
 use crate::cluster::Cluster;
 use crate::platform::{LINES, Numbering, Part, Platform, Ver, Window};
@@ -27,5 +28,16 @@ fn two_moves_of_one_change_see_each_other() {
     for (upstream, downstream, expected) in [(1, 2, Verdict::Allow), (2, 3, Verdict::Allow), (1, 3, Verdict::NotYet)] {
         let decision = cluster.ask(0, &[(0, on(upstream)), (1, on(downstream))]);
         assert_eq!(decision.verdict, expected, "{upstream} and {downstream}: {:#?}", decision.reasons);
+    }
+}
+
+#[test]
+fn a_denial_is_one_tame_line_whatever_the_tag_says() {
+    let platform = Platform::new(vec![part(&[], &[])], 1, false).unwrap();
+    let cluster = Cluster::settled(&platform, &[on(2)]);
+    let mut reason = cluster.ask(0, &[(0, Ver::Unknown)]).reasons.remove(0);
+    reason.to = Some(Version::Unknown("field is immutable,\nretry".into()));
+    for text in [reason.to_string(), reason.short()] {
+        assert!(text.starts_with("[UG-VERSION] c0 2.2.0 -> field is immu-table, retry is not a version"), "{text}");
     }
 }

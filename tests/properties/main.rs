@@ -10,14 +10,14 @@ use proptest::test_runner::Config;
 mod cluster;
 mod cure;
 mod driver;
-mod liveness;
-//mod mirror;
 mod found;
+mod liveness;
+mod mirror;
 mod oracle;
 mod platform;
 mod safety;
 mod steps;
-//mod texts;
+mod texts;
 
 /// `cases` cases unless the environment says otherwise; a counterexample becomes a test of its own, never a file.
 fn config(cases: u32) -> Config {
