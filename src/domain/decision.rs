@@ -75,11 +75,18 @@ impl Reason {
         }
     }
 
+    /// `text` on one line and without the word that makes engines delete and recreate what a message is about: names,
+    /// tags and annotations are anybody's.
+    fn tame(text: &str) -> String {
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        text.replace(breaks, " ").replace("immutable", "immu-table")
+    }
+
     /// The short form for admission warnings, at most [`Reason::SHORT`] characters.
     #[must_use]
     pub fn short(&self) -> String {
-        let full = format!("{}: {}", self.head(), self.facts);
-        let text = if full.chars().count() <= Self::SHORT { full } else { self.head() };
+        let full = Self::tame(&format!("{}: {}", self.head(), self.facts));
+        let text = if full.chars().count() <= Self::SHORT { full } else { Self::tame(&self.head()) };
         if text.chars().count() <= Self::SHORT {
             text
         } else {
@@ -94,7 +101,7 @@ impl Reason {
 /// The code, the facts and the remedy on one line.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}. {}", self.head(), self.facts, self.remedy)
+        f.write_str(&Self::tame(&format!("{}: {}. {}", self.head(), self.facts, self.remedy)))
     }
 }
 
