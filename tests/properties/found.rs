@@ -1,6 +1,8 @@
 //! What the properties found, as plain tests.
 
-use upgrade_guard::domain::decision::Verdict;
+use upgrade_guard::domain::change::{Change, Move};
+use upgrade_guard::domain::decision::{Verdict, decide};
+use upgrade_guard::domain::policy::ComponentId;
 use upgrade_guard::domain::version::Version;
 
 use crate::cluster::Cluster;
@@ -40,4 +42,19 @@ fn a_denial_is_one_tame_line_whatever_the_tag_says() {
     for text in [reason.to_string(), reason.short()] {
         assert!(text.starts_with("[UG-VERSION] c0 2.2.0 -> field is immu-table, retry is not a version"), "{text}");
     }
+}
+
+#[test]
+fn the_largest_numbers_are_counted_with() {
+    let window = Window { peer: 0, behind: 1, ahead: 0 };
+    let platform = Platform::new(vec![part(&[], &[]), part(&[0], &[window])], 1, false).unwrap();
+    let cluster = Cluster::settled(&platform, &[on(0), on(0)]);
+    let mut view = cluster.view();
+    let largest = Version::read("2.9223372036854775807.0");
+    let running = &mut view.components[0].workloads[0].running;
+    running.insert(largest.clone(), u32::MAX);
+    let from = Some(cluster.platform.version(1, on(0)));
+    let step = Move { component: ComponentId(1), from, to: largest };
+    let change = Change { workload: cluster.id(1, 0), moves: vec![step], capacity: None, schema: None };
+    assert_eq!(decide(&platform.policy, &view, &change, Cluster::NOW).verdict, Verdict::Never);
 }

@@ -62,7 +62,7 @@ fn workload_id() -> impl Strategy<Value = WorkloadId> {
 }
 
 fn workload() -> impl Strategy<Value = WorkloadView> {
-    let pods = prop_oneof![4 => 0..4_u32, 1 => 0..=u32::MAX / 64];
+    let pods = prop_oneof![4 => 0..4_u32, 1 => any::<u32>()];
     let running = prop::collection::btree_map(version(), pods, 0..4);
     (workload_id(), prop::collection::vec(version(), 0..3), running, rollout())
         .prop_map(|(id, desired, running, rollout)| WorkloadView { id, desired, running, rollout })
