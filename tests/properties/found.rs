@@ -46,7 +46,7 @@ fn a_denial_is_one_tame_line_whatever_the_tag_says() {
 
 #[test]
 fn the_largest_numbers_are_counted_with() {
-    let window = Window { peer: 0, behind: 1, ahead: 0 };
+    let window = Window { peer: 0, behind: 2, ahead: 0 };
     let platform = Platform::new(vec![part(&[], &[]), part(&[0], &[window])], 1, false).unwrap();
     let cluster = Cluster::settled(&platform, &[on(0), on(0)]);
     let mut view = cluster.view();

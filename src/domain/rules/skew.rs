@@ -39,7 +39,7 @@ impl Window {
     /// `UG-VERSION`'s to report.
     fn excess(self, own: Span, peer: Span) -> i64 {
         let above = own.distance_to(peer).unwrap_or(0);
-        (above - self.above).max(-above - self.below).max(0)
+        above.saturating_sub(self.above).max(above.saturating_neg().saturating_sub(self.below)).max(0)
     }
 
     fn describe(self, own: &str, peer: &str) -> String {
