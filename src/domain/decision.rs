@@ -249,6 +249,20 @@ impl<'a> Case<'a> {
         self.own().completed(self.step.component, &self.policy.lines)
     }
 
+    /// What the component is taken to have been before the move: what the workload asked for, or, when that cannot be
+    /// placed, the last completed version, so that a break which was there then does not stand in the way back to it.
+    pub(crate) fn before(&self) -> Option<&'a Version> {
+        match self.from {
+            Some(Err(_)) => self.completed(),
+            _ => self.step.from.as_ref(),
+        }
+    }
+
+    /// The lines of [`Case::before`], where it can be placed.
+    pub(crate) fn before_span(&self) -> Option<Span> {
+        self.policy.lines.span(self.step.component, self.before()?).ok()
+    }
+
     /// Whether the component was never installed: no history, no pods, no workload before.
     pub(crate) fn is_first_install(&self) -> bool {
         self.step.from.is_none() && self.completed().is_none() && !self.own().has_pods()

@@ -62,7 +62,7 @@ fn lines(count: i64) -> &'static str {
 
 fn against(case: &Case<'_>, peer: ComponentId, window: Window) -> Option<Finding> {
     let to = *case.to.as_ref().ok()?;
-    let from = case.from.as_ref().and_then(|from| from.ok());
+    let from = case.before_span();
     let mut worst: Option<(Verdict, String)> = None;
     for (version, span) in case.live(peer) {
         let Ok(span) = span else { continue };
