@@ -217,13 +217,15 @@ impl<'a> Cluster<'a> {
         *place = Some(Workload { desired: to, pods, ready: false, stuck: false });
     }
 
-    /// The rollout completes unless it is stuck; once every workload of the part is settled that is recorded.
+    /// The rollout completes unless it is stuck; once every workload of the part is settled that is recorded. What
+    /// cannot be read is no record: the last one stays.
     pub fn complete(&mut self, part: usize, workload: usize) {
         let Some(shown) = self.workload_mut(part, workload) else { return };
         shown.complete();
         let workloads = &self.parts[part].workloads;
-        if workloads.iter().flatten().all(Workload::is_settled) {
-            self.parts[part].completed = workloads.iter().flatten().map(|shown| shown.desired).min();
+        let lowest = workloads.iter().flatten().map(|shown| shown.desired).min();
+        if workloads.iter().flatten().all(Workload::is_settled) && lowest != Some(Ver::Unknown) {
+            self.parts[part].completed = lowest;
         }
     }
 

@@ -1,4 +1,7 @@
-//! From any state at all, broken and unreadable ones included, admitted moves lead to a legal one.
+//! From any state, broken and unreadable ones included, admitted moves lead to a legal one.
+//!
+//! One thing is taken for granted: a component that asks for something unreadable has completed something readable
+//! once. Without that its neighbours may be too far apart for any version of it, and may not move beside it either.
 
 use std::collections::BTreeMap;
 
@@ -45,12 +48,13 @@ pub fn cluster<'a>(platform: &'a Platform, any: &AnyState) -> Cluster<'a> {
             Ver::Known { number, patch } => Ver::Known { number: number % (platform.newest(part) + 1), patch },
             Ver::Unknown => Ver::Unknown,
         };
+        let workloads: Vec<AnyWorkload> = workloads.iter().take(platform.parts[part].workloads).cloned().collect();
+        let unread = workloads.iter().any(|any| any.desired == Ver::Unknown);
+        let completed = completed.filter(|completed| !unread || *completed != Ver::Unknown);
         *state = State {
-            workloads: (workloads.iter().take(platform.parts[part].workloads))
-                .map(|any| Some(workload(any, fit)))
-                .collect(),
+            workloads: workloads.iter().map(|any| Some(workload(any, fit))).collect(),
             admitted: vec![],
-            completed: completed.map(fit),
+            completed: completed.or(unread.then_some(Ver::first_patch(0))).map(fit),
         };
     }
     cluster
