@@ -116,6 +116,10 @@ impl<'a> Cluster<'a> {
         self.parts[part].workloads[workload].as_mut()
     }
 
+    pub fn is_settled(&self, part: usize) -> bool {
+        self.parts[part].workloads.iter().flatten().all(Workload::is_settled)
+    }
+
     /// Every workload that exists, as part and position.
     pub fn existing(&self) -> Vec<(usize, usize)> {
         let all = self.parts.iter().enumerate();
@@ -159,7 +163,8 @@ impl<'a> Cluster<'a> {
 
     /// A line for each part, for a failing test to show.
     pub fn show_all(&self) -> String {
-        self.parts.iter().enumerate().map(|(part, state)| format!("{part}: {state:?}\n")).collect()
+        let lines = self.parts.iter().enumerate().map(|(part, state)| format!("{part}: {state:?}"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The lines of everything live.
@@ -224,7 +229,7 @@ impl<'a> Cluster<'a> {
         shown.complete();
         let workloads = &self.parts[part].workloads;
         let lowest = workloads.iter().flatten().map(|shown| shown.desired).min();
-        if workloads.iter().flatten().all(Workload::is_settled) && lowest != Some(Ver::Unknown) {
+        if self.is_settled(part) && lowest != Some(Ver::Unknown) {
             self.parts[part].completed = lowest;
         }
     }

@@ -54,7 +54,7 @@ pub fn cluster<'a>(platform: &'a Platform, any: &AnyState) -> Cluster<'a> {
         *state = State {
             workloads: workloads.iter().map(|any| Some(workload(any, fit))).collect(),
             admitted: vec![],
-            completed: completed.or(unread.then_some(Ver::first_patch(0))).map(fit),
+            completed: completed.or_else(|| unread.then_some(Ver::first_patch(0))).map(fit),
         };
     }
     cluster

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cluster::{Cluster, Workload};
+use crate::cluster::Cluster;
 use crate::platform::Ver;
 
 /// How a stuck rollout is cured first; the other way is tried next.
@@ -67,11 +67,11 @@ pub fn drive(cluster: &mut Cluster<'_>, way: Way, line: i64) -> Result<usize, St
         if left.is_empty() {
             return Ok(moves);
         }
-        let moved = left.iter().any(|at| {
+        let stepped = left.iter().any(|at| {
             let to = next(cluster, *at, way, line).unwrap();
             cluster.roll(at.0, at.1, to)
         });
-        if !moved {
+        if !stepped {
             return Err(refusals(cluster, &left, way, line));
         }
         moves += 1;
@@ -103,5 +103,5 @@ fn refusals(cluster: &Cluster<'_>, left: &[(usize, usize)], way: Way, line: i64)
 
 /// Whether everything is settled.
 pub fn all_settled(cluster: &Cluster<'_>) -> bool {
-    cluster.parts.iter().flat_map(|part| part.workloads.iter().flatten()).all(Workload::is_settled)
+    (0..cluster.parts.len()).all(|part| cluster.is_settled(part))
 }
