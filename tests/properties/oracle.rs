@@ -54,7 +54,7 @@ fn ahead(platform: &Platform, down: usize, up: usize) -> i64 {
 }
 
 /// Lines from `a` up to `b` between their nearest ends, negative down.
-fn nearest(a: (i64, i64), b: (i64, i64)) -> i64 {
+pub fn nearest(a: (i64, i64), b: (i64, i64)) -> i64 {
     if b.0 > a.1 {
         b.0 - a.1
     } else if b.1 < a.0 {

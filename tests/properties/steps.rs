@@ -75,8 +75,8 @@ impl Start {
     }
 }
 
-/// Lets one event happen; whether it was a move that was admitted.
-pub fn apply(cluster: &mut Cluster<'_>, step: &Step) -> bool {
+/// Lets one event happen.
+pub fn apply(cluster: &mut Cluster<'_>, step: &Step) {
     let place = |cluster: &Cluster<'_>, (part, workload): (usize, usize)| {
         let part = part % cluster.parts.len();
         (part, workload % cluster.parts[part].workloads.len())
@@ -85,12 +85,15 @@ pub fn apply(cluster: &mut Cluster<'_>, step: &Step) -> bool {
         Step::Ask { at, by, patch } => {
             let (part, workload) = place(cluster, *at);
             let to = target(cluster, (part, workload), *by, *patch);
-            return to.is_some_and(|to| cluster.admit(workload, &[(part, to)]));
+            if let Some(to) = to {
+                cluster.admit(workload, &[(part, to)]);
+            }
         }
         Step::AskBoth { by } => {
             let to = [(0, by.0), (1, by.1)].map(|(part, by)| Some((part, target(cluster, (part, 0), by, 0)?)));
-            let [Some(first), Some(second)] = to else { return false };
-            return cluster.shared && cluster.admit(0, &[first, second]);
+            if let ([Some(first), Some(second)], true) = (to, cluster.shared) {
+                cluster.admit(0, &[first, second]);
+            }
         }
         Step::Show { part } => cluster.show(part % cluster.parts.len()),
         Step::Lose { part } => {
@@ -120,10 +123,11 @@ pub fn apply(cluster: &mut Cluster<'_>, step: &Step) -> bool {
         Step::Create { at, line } => {
             let (part, workload) = place(cluster, *at);
             let to = cluster.platform.on(part, *line);
-            return cluster.workload(part, workload).is_none() && cluster.admit(workload, &[(part, to)]);
+            if cluster.workload(part, workload).is_none() {
+                cluster.admit(workload, &[(part, to)]);
+            }
         }
     }
-    false
 }
 
 /// The version `by` numbers away from what a workload asks for, if there is one.
