@@ -1,5 +1,7 @@
 //! What the properties found, as plain tests.
 
+use std::collections::BTreeMap;
+
 use upgrade_guard::domain::change::{Change, Move};
 use upgrade_guard::domain::decision::{Verdict, decide};
 use upgrade_guard::domain::policy::ComponentId;
@@ -15,6 +17,7 @@ fn part(after: &[usize], skew: &[Window]) -> Part {
         numbers: (0..LINES).collect(),
         numbering: Numbering::Minors,
         workloads: 1,
+        lowered: BTreeMap::new(),
     }
 }
 
@@ -57,4 +60,14 @@ fn the_largest_numbers_are_counted_with() {
     let step = Move { component: ComponentId(1), from, to: largest };
     let change = Change { workload: cluster.id(1, 0), moves: vec![step], capacity: None, schema: None };
     assert_eq!(decide(&platform.policy, &view, &change, Cluster::NOW).verdict, Verdict::Never);
+}
+
+#[test]
+fn a_patch_needs_no_more_than_the_release_it_belongs_to() {
+    let lowered = Part { lowered: BTreeMap::from([(0, 1)]), ..part(&[0], &[]) };
+    let platform = Platform::new(vec![part(&[], &[]), lowered], 1, true).unwrap();
+    let cluster = Cluster::settled(&platform, &[on(1), on(2)]);
+    assert!(cluster.breaches().is_empty());
+    let decision = cluster.ask(0, &[(1, Ver::Known { number: 2, patch: 1 })]);
+    assert_eq!(decision.verdict, Verdict::Allow, "{:#?}", decision.reasons);
 }

@@ -34,8 +34,10 @@ pub fn breaches(platform: &Platform, live: &[BTreeSet<Ver>]) -> Vec<Breach> {
                     }
                 };
                 if upstream.contains(&up) {
-                    // Needed is the lowest line, less what it may be ahead; served is the highest.
-                    add("ORDER", own.0 - ahead(platform, down, up) - peer.1);
+                    // Needed is what a release states, else the lowest line less what it may be ahead; served is
+                    // the highest.
+                    let needed = platform.needed(down, a, up).unwrap();
+                    add("ORDER", needed - peer.1);
                 }
                 for window in part.skew.iter().filter(|window| window.peer == up) {
                     let apart = nearest(own, peer);
@@ -46,11 +48,6 @@ pub fn breaches(platform: &Platform, live: &[BTreeSet<Ver>]) -> Vec<Breach> {
         }
     }
     found
-}
-
-fn ahead(platform: &Platform, down: usize, up: usize) -> i64 {
-    let window = platform.parts[down].skew.iter().find(|window| window.peer == up);
-    window.map_or(0, |window| i64::from(window.ahead))
 }
 
 /// Lines from `a` up to `b` between their nearest ends, negative down.

@@ -72,6 +72,8 @@ pub struct Part {
     pub numbers: Vec<u8>,
     pub numbering: Numbering,
     pub workloads: usize,
+    /// Peers that its releases say it needs this many lines less of.
+    pub lowered: BTreeMap<usize, u8>,
 }
 
 /// A platform in the generator's own numbers, and the policy made of it.
@@ -131,6 +133,17 @@ impl Platform {
         Some((on().next()?, on().last()?))
     }
 
+    /// The line that `version` of `part` needs `upstream` to serve.
+    pub fn needed(&self, part: usize, version: Ver, upstream: usize) -> Option<i64> {
+        let own = self.span(part, version)?.0;
+        if let Some(lowered) = self.parts[part].lowered.get(&upstream) {
+            let oldest = stated(&self.parts[upstream], u8::try_from(own).unwrap(), *lowered);
+            return Some(self.span(upstream, oldest)?.0);
+        }
+        let window = self.parts[part].skew.iter().find(|window| window.peer == upstream);
+        Some(own - window.map_or(0, |window| i64::from(window.ahead)))
+    }
+
     /// The version of `part` on `line`.
     pub fn on(&self, part: usize, line: u8) -> Ver {
         Ver::first_patch(self.parts[part].numbers[usize::from(line.min(LINES - 1))])
@@ -158,11 +171,20 @@ fn written(part: &Part, version: Ver) -> Version {
     })
 }
 
+/// The oldest version of `peer` that a release on `line` says it works with, `lowered` lines below.
+fn stated(peer: &Part, line: u8, lowered: u8) -> Ver {
+    Ver::first_patch(peer.numbers[usize::from(line.saturating_sub(lowered))])
+}
+
 fn release(parts: &[Part], line: u8) -> Release {
+    let plain = |part: &Part, version| written(part, version).known().unwrap().clone();
     let listed = |part: &Part| {
-        let version = written(part, Ver::first_patch(part.numbers[usize::from(line)]));
-        let version = version.known().unwrap().clone();
-        Listed { version, tags: vec![], digests: vec![], needs: BTreeMap::new() }
+        let version = plain(part, Ver::first_patch(part.numbers[usize::from(line)]));
+        let needs = part.lowered.iter().map(|(peer, lowered)| {
+            let peer_part = &parts[*peer];
+            (ComponentId(*peer), plain(peer_part, stated(peer_part, line, *lowered)))
+        });
+        Listed { version, tags: vec![], digests: vec![], needs: needs.collect() }
     };
     Release {
         name: format!("r{line}"),
@@ -179,6 +201,8 @@ struct RawPart {
     windows: Vec<Option<(u32, u32)>>,
     /// Windows towards later parts. They leave room on both sides, so that no first move is taken away.
     against_the_order: Vec<Option<u32>>,
+    /// How many lines less it needs of earlier parts where releases say so.
+    lowered: Vec<Option<u8>>,
     repeats: Vec<bool>,
     numbering: Numbering,
     workloads: usize,
@@ -197,14 +221,16 @@ fn raw_part() -> impl Strategy<Value = RawPart> {
         prop::collection::vec(prop::bool::weighted(0.35), MOST),
         prop::collection::vec(window, MOST),
         prop::collection::vec(against, MOST),
+        prop::collection::vec(prop_oneof![9 => Just(None), 1 => (1..3_u8).prop_map(Some)], MOST),
         prop::collection::vec(prop::bool::weighted(0.3), usize::from(LINES) - 1),
         prop_oneof![Just(Numbering::Minors), Just(Numbering::Majors), Just(Numbering::Patches)],
         prop_oneof![3 => Just(1_usize), 1 => Just(2)],
     )
-        .prop_map(|(after, windows, against_the_order, repeats, numbering, workloads)| RawPart {
+        .prop_map(|(after, windows, against_the_order, lowered, repeats, numbering, workloads)| RawPart {
             after,
             windows,
             against_the_order,
+            lowered,
             repeats,
             numbering,
             workloads,
@@ -248,5 +274,6 @@ fn part(raw: &[RawPart], index: usize, listed: bool, place: impl Fn(usize) -> us
         numbers: std::iter::once(0).chain(later).collect(),
         numbering: if listed { own.numbering } else { Numbering::Minors },
         workloads: own.workloads,
+        lowered: (0..index).filter_map(|peer| Some((place(peer), own.lowered[peer].filter(|_| listed)?))).collect(),
     }
 }

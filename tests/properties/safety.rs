@@ -19,12 +19,14 @@ fn new<'a>(before: &Cluster<'_>, after: &'a Cluster<'_>) -> Vec<(usize, &'a Admi
     new.collect()
 }
 
-/// Whether everything upstream was settled if the move asks for more than before. No pair of versions shows it: new
+/// Whether each upstream was settled if the move needs more of it than before. No pair of versions shows it: new
 /// pods that are not ready yet have their version already.
 fn waited(before: &Cluster<'_>, part: usize, new: &Admitted) -> bool {
-    let asks = |version: Ver| before.platform.span(part, version).map(|span| span.0);
-    let more = new.from.is_some_and(|from| asks(new.to) > asks(from));
-    !more || before.platform.upstream(part).iter().all(|peer| before.is_settled(*peer))
+    before.platform.upstream(part).into_iter().all(|peer| {
+        let needed = |version: Ver| before.platform.needed(part, version, peer);
+        let more = new.from.is_some_and(|from| needed(new.to) > needed(from));
+        !more || before.is_settled(peer)
+    })
 }
 
 /// Whether the move stays on the line, or is one hop from what was completed that starts no third line in the middle of
