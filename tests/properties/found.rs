@@ -71,3 +71,16 @@ fn a_patch_needs_no_more_than_the_release_it_belongs_to() {
     let decision = cluster.ask(0, &[(1, Ver::Known { number: 2, patch: 1 })]);
     assert_eq!(decision.verdict, Verdict::Allow, "{:#?}", decision.reasons);
 }
+
+#[test]
+fn a_workload_in_front_of_its_others_can_be_undone() {
+    let platform = Platform::new(vec![Part { workloads: 2, ..part(&[], &[]) }], 1, false).unwrap();
+    let mut cluster = Cluster::settled(&platform, &[on(1)]);
+    assert!(cluster.roll(0, 0, on(2)) && cluster.roll(0, 0, on(3)) && cluster.admit(0, &[(0, on(4))]));
+    cluster.show(0);
+    cluster.workload_mut(0, 0).unwrap().advance();
+    for (number, expected) in [(3, Verdict::Allow), (4, Verdict::Allow), (2, Verdict::Never), (5, Verdict::Never)] {
+        let decision = cluster.ask(0, &[(0, on(number))]);
+        assert_eq!(decision.verdict, expected, "{number}: {:#?}", decision.reasons);
+    }
+}

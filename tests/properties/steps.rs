@@ -40,7 +40,7 @@ pub fn steps(deletions: bool) -> impl Strategy<Value = Vec<Step>> {
         1 => (0..8_usize).prop_map(|part| Step::Lose { part }),
         3 => at().prop_map(|at| Step::Advance { at }),
         8 => at().prop_map(|at| Step::Complete { at }),
-        1 => at().prop_map(|at| Step::Stick { at }),
+        4 => at().prop_map(|at| Step::Stick { at }),
         rare => at().prop_map(|at| Step::Delete { at }),
         2 * rare => (at(), 0..6_u8).prop_map(|(at, line)| Step::Create { at, line }),
     ];
