@@ -38,7 +38,15 @@ fn one_hop(before: &Cluster<'_>, part: usize, new: &Admitted) -> bool {
         return true;
     }
     let completed = before.parts[part].completed.unwrap();
-    let base = shown.filter(|shown| shown.is_settled()).map_or(completed, |shown| shown.desired);
+    let base = match shown {
+        Some(shown) if shown.is_settled() => shown.desired,
+        // One workload of several started where its old pods are.
+        Some(shown) if before.platform.parts[part].workloads > 1 => {
+            let mut old = shown.pods.keys().filter(|version| span(**version) != span(shown.desired));
+            old.next().copied().unwrap_or(completed)
+        }
+        _ => completed,
+    };
     let near = oracle::nearest(span(base), span(new.to)).abs() <= i64::from(before.platform.max_hop);
     let live: BTreeSet<(i64, i64)> = shown
         .iter()
