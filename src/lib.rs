@@ -3,7 +3,9 @@
 //! [`domain`] decides and does nothing else; everything around it turns the outside world into its values and its
 //! decisions into answers. `docs/architecture.md` has the map.
 
+pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod cluster;
 pub mod domain;
+pub mod server;

@@ -6,7 +6,9 @@ use kube::CustomResourceExt;
 mod misfit;
 mod parse;
 mod platform;
+#[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod policy;
+#[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod release;
 
 pub use misfit::misfits;

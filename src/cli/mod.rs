@@ -8,11 +8,15 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod certs;
 pub mod check;
 mod completions;
 pub mod crds;
+mod demo;
 mod output;
 pub mod rules;
+mod serve;
+pub mod webhook;
 
 use output::UntilClosed;
 pub use output::{Output, Paint};
@@ -27,9 +31,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Check(check::Args),
-    Crds(crds::Args),
+    Demo(demo::Args),
     Rules(rules::Args),
+    Crds(crds::Args),
+    Webhook(webhook::Args),
+    Certs(certs::Args),
     Completions(completions::Args),
 }
 
@@ -62,9 +70,13 @@ impl Cli {
     /// When it could not do what it was asked for.
     pub fn run(self, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
         match self.command {
+            Command::Serve(args) => serve::run(&args, out),
             Command::Check(args) => check::run(&args, out),
-            Command::Crds(args) => crds::run(&args, out),
+            Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
+            Command::Crds(args) => crds::run(&args, out),
+            Command::Webhook(args) => webhook::run(&args, out),
+            Command::Certs(args) => certs::run(&args, out),
             Command::Completions(args) => completions::run(&args, &mut Self::command(), out),
         }
     }

@@ -81,8 +81,12 @@ impl Inventory {
         let present: BTreeSet<WorkloadId> = records.iter().map(WorkloadRecord::id).collect();
         let gone: Vec<WorkloadId> =
             (self.workloads.keys()).filter(|id| id.kind == kind.as_str() && !present.contains(id)).cloned().collect();
-        gone.iter().for_each(|id| self.remove_workload(id));
-        records.into_iter().for_each(|record| self.put_workload(record));
+        for id in &gone {
+            self.remove_workload(id);
+        }
+        for record in records {
+            self.put_workload(record);
+        }
     }
 
     /// Stores a revision; one without pods, of a kind that counts them, is forgotten.
@@ -103,7 +107,40 @@ impl Inventory {
     /// Replaces all revisions of `kind`, as a relist does.
     pub fn reset_revisions(&mut self, kind: RevisionKind, records: Vec<RevisionRecord>) {
         self.revisions.retain(|(other, _), _| *other != kind);
-        records.into_iter().for_each(|record| self.put_revision(kind, record));
+        for record in records {
+            self.put_revision(kind, record);
+        }
+    }
+
+    /// The revision with this kind and name.
+    #[must_use]
+    pub fn revision(&self, id: &RevisionId) -> Option<&RevisionRecord> {
+        self.revisions.get(id)
+    }
+
+    /// Forgets the workloads and revisions that are no longer wanted. They were not deleted, so nothing of them is
+    /// remembered.
+    pub fn retain(&mut self, workload: impl Fn(&WorkloadRecord) -> bool, revision: impl Fn(&RevisionRecord) -> bool) {
+        self.workloads.retain(|_, entry| workload(&entry.record));
+        self.revisions.retain(|_, record| revision(record));
+    }
+
+    /// The disruption budgets by name.
+    #[must_use]
+    pub fn budgets(&self) -> &BTreeMap<String, BudgetRecord> {
+        &self.budgets
+    }
+
+    /// The autoscalers by name.
+    #[must_use]
+    pub fn autoscalers(&self) -> &BTreeMap<String, AutoscalerRecord> {
+        &self.autoscalers
+    }
+
+    /// The `Platform` objects by name.
+    #[must_use]
+    pub fn platforms(&self) -> &BTreeMap<String, Platform> {
+        &self.platforms
     }
 
     /// The disruption budgets by name.
@@ -204,7 +241,9 @@ impl Inventory {
         let revisions: Vec<&RevisionRecord> = self.revisions_of(record).collect();
         match record.kind {
             WorkloadKind::Deployment | WorkloadKind::Rollout if !revisions.is_empty() => {
-                revisions.iter().for_each(|revision| add(versions_of(&revision.template), revision.pods));
+                for revision in &revisions {
+                    add(versions_of(&revision.template), revision.pods);
+                }
             }
             WorkloadKind::Deployment | WorkloadKind::Rollout => {
                 add(desired.to_vec(), counts.updated);

@@ -1,8 +1,11 @@
 //! From the cluster to the domain's view: objects to records, records to an inventory, an inventory to a view.
 
 pub mod change;
+pub mod feed;
 pub mod files;
+pub mod index;
 pub mod inventory;
 pub mod object;
 pub mod record;
 pub mod snapshot;
+pub mod watch;

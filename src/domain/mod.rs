@@ -12,5 +12,6 @@ pub mod policy;
 mod policy_check;
 pub mod resolver;
 pub mod rules;
+pub mod text;
 pub mod version;
 pub mod view;

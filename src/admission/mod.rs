@@ -1,0 +1,182 @@
+//! A review in, a response out.
+//!
+//! [`Admission::answer`] takes the bytes of an `AdmissionReview` and gives the response's; nothing that arrives is
+//! admitted by accident: what cannot be read is refused with its uid, or with 400 when it has none.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures::future::BoxFuture;
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
+use serde::Deserialize;
+use tracing::{Instrument, info_span};
+
+use crate::cluster::object::WorkloadKind;
+use crate::cluster::snapshot::Snapshot;
+use crate::domain::decision::Decision;
+use crate::domain::policy::Policy;
+
+mod envelope;
+mod policy;
+pub mod register;
+pub mod registration;
+mod render;
+mod workload;
+
+pub use envelope::BadReview;
+pub use render::Caller;
+
+/// The largest review that is read. An update carries the object twice, and etcd holds objects up to 1.5 MiB.
+pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
+/// The longest time that an answer may take when the API server does not say its own limit.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(4);
+/// How long before the API server's limit the guard answers by itself, so that its reason is seen.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
+
+/// What admission asks of the cluster.
+pub trait Cluster: Send + Sync {
+    /// What is known of `namespace`; `None` when no policy governs it.
+    ///
+    /// # Errors
+    /// When it cannot be told, with the reason.
+    fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>>;
+
+    /// The policy with this name.
+    fn policy(&self, name: &str) -> Option<Arc<Policy>>;
+}
+
+/// What is told of every answer to whoever counts.
+pub trait Observer: Send + Sync {
+    /// A decision over a governed change; `dry_run` as the request says.
+    fn decided(&self, decision: &Decision, change: Option<(&str, &str)>, dry_run: bool);
+    /// An answer was given along `path` (`fast`, `governed`, `policy`, `other`, `bad`) after `elapsed`.
+    fn answered(&self, path: &'static str, elapsed: Duration);
+}
+
+/// The reviews' state: where the cluster is seen, and who counts.
+#[derive(Clone)]
+pub struct Admission {
+    cluster: Arc<dyn Cluster>,
+    observer: Arc<dyn Observer>,
+}
+
+/// A request as the reviews see it.
+pub(crate) type Request = AdmissionRequest<DynamicObject>;
+
+/// A response and the path that led to it.
+struct Answer {
+    response: AdmissionResponse,
+    path: &'static str,
+}
+
+/// The query that the API server adds to a webhook's URL.
+#[derive(Deserialize, Default)]
+struct Limits {
+    timeout: Option<String>,
+}
+
+impl Limits {
+    /// How long an answer may take.
+    fn deadline(&self) -> Duration {
+        let stated = self.timeout.as_deref().and_then(|text| text.strip_suffix('s')?.parse::<u32>().ok());
+        stated.map_or(DEFAULT_DEADLINE, |seconds| {
+            Duration::from_secs(seconds.into()).saturating_sub(DEADLINE_MARGIN).max(DEADLINE_MARGIN)
+        })
+    }
+}
+
+impl Admission {
+    /// Reviews against `cluster`, told to `observer`.
+    #[must_use]
+    pub fn new(cluster: Arc<dyn Cluster>, observer: Arc<dyn Observer>) -> Self {
+        Self { cluster, observer }
+    }
+
+    /// The HTTP routes: `POST /validate`.
+    pub fn router(self) -> Router {
+        Router::new().route("/validate", post(validate)).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(self)
+    }
+
+    /// Answers one review within `deadline`.
+    ///
+    /// # Errors
+    /// When `body` is no review that could be answered.
+    pub async fn answer(&self, body: &[u8], deadline: Duration) -> Result<Vec<u8>, BadReview> {
+        let started = Instant::now();
+        let answer = match envelope::read(body) {
+            Ok(request) => {
+                let span = info_span!("review", uid = %request.uid, kind = %request.kind.kind,
+                    namespace = request.namespace.as_deref().unwrap_or_default(), name = %request.name);
+                self.review(&request, deadline).instrument(span).await
+            }
+            Err(envelope::Unread::Denied(response)) => Answer { response: *response, path: "bad" },
+            Err(envelope::Unread::Bad(error)) => {
+                self.observer.answered("bad", started.elapsed());
+                return Err(error);
+            }
+        };
+        self.observer.answered(answer.path, started.elapsed());
+        envelope::write(answer.response)
+    }
+
+    async fn review(&self, request: &Request, deadline: Duration) -> Answer {
+        match tokio::time::timeout(deadline, self.dispatch(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Answer {
+                response: render::unavailable(request, "the cluster view is not complete yet"),
+                path: "governed",
+            },
+        }
+    }
+
+    async fn dispatch(&self, request: &Request) -> Answer {
+        let subresource = request.sub_resource.as_deref().unwrap_or_default();
+        // Nothing is held back from being deleted: an object that cannot go is worse than any order.
+        let relevant = matches!(request.operation, Operation::Create | Operation::Update);
+        let group = request.resource.group.as_str();
+        let kind = WorkloadKind::ALL
+            .into_iter()
+            .find(|kind| kind.plural() == request.resource.resource && kind.api_version().0 == group);
+        match (kind, subresource) {
+            _ if !relevant => render::allowed(request),
+            (Some(kind), "") => workload::review(self, request, kind).await,
+            (Some(kind), "scale") => workload::review_scale(self, request, kind).await,
+            (None, "") if group == crate::api::GROUP => policy::review(self, request),
+            _ => render::allowed(request),
+        }
+    }
+}
+
+async fn validate(State(admission): State<Admission>, Query(limits): Query<Limits>, body: Bytes) -> Response {
+    match admission.answer(&body, limits.deadline()).await {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_comes_before_the_api_server_gives_up() {
+        for (timeout, expected) in [
+            (None, 4000),
+            (Some("5s"), 4500),
+            (Some("30s"), 29500),
+            (Some("1s"), 500),
+            (Some("0s"), 500),
+            (Some("x"), 4000),
+        ] {
+            let limits = Limits { timeout: timeout.map(str::to_owned) };
+            assert_eq!(limits.deadline(), Duration::from_millis(expected), "timeout {timeout:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The webhook's registration with the API server: what it is called for, and how narrowly.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
+    WebhookClientConfig,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use kube::core::ObjectMeta;
+
+/// The name of the webhook configuration.
+pub const CONFIGURATION: &str = "upgrade-guard";
+/// The namespace of the guard itself, and its service's name.
+pub const NAMESPACE: &str = "upgrade-guard";
+/// The path of the reviews.
+pub const PATH: &str = "/validate";
+/// The API server waits this long; the guard answers by itself before.
+const TIMEOUT_SECONDS: i32 = 5;
+
+/// What can change a version, a pause or the number of pods. Only such requests reach the guard: everything else
+/// costs the cluster nothing. `?` keeps odd objects from failing the condition, which would refuse them.
+const WORKLOAD_CHANGED: &str = "oldObject == null \
+|| object.spec.?paused.orValue(false) != oldObject.spec.?paused.orValue(false) \
+|| object.spec.?replicas.orValue(1) != oldObject.spec.?replicas.orValue(1) \
+|| object.spec.?template.?metadata.?annotations.orValue({}) != oldObject.spec.?template.?metadata.?annotations.orValue({}) \
+|| object.spec.?template.?metadata.?labels.orValue({}) != oldObject.spec.?template.?metadata.?labels.orValue({}) \
+|| object.spec.?template.?spec.?containers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')]) \
+!= oldObject.spec.?template.?spec.?containers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')]) \
+|| object.spec.?template.?spec.?initContainers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')]) \
+!= oldObject.spec.?template.?spec.?initContainers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')])";
+
+/// Scaling up is never in question.
+const SCALED_DOWN: &str = "oldObject == null || object.spec.?replicas.orValue(0) < oldObject.spec.?replicas.orValue(0)";
+
+/// Where the API server finds the guard.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// The service `upgrade-guard` in the namespace of the same name.
+    Service,
+    /// A URL such as `https://127.0.0.1:9443`, without a path.
+    Url(String),
+}
+
+impl Endpoint {
+    /// How the API server calls the guard; `ca_bundle` is PEM, and is left out of manifests, because a bundle that
+    /// was rendered would overwrite the one in use.
+    #[must_use]
+    pub fn client_config(&self, ca_bundle: Option<&[u8]>) -> WebhookClientConfig {
+        let ca_bundle = ca_bundle.map(|pem| ByteString(pem.to_vec()));
+        match self {
+            Self::Service => WebhookClientConfig {
+                ca_bundle,
+                service: Some(ServiceReference {
+                    name: NAMESPACE.to_owned(),
+                    namespace: NAMESPACE.to_owned(),
+                    path: Some(PATH.to_owned()),
+                    port: Some(443),
+                }),
+                url: None,
+            },
+            Self::Url(base) => WebhookClientConfig {
+                ca_bundle,
+                service: None,
+                url: Some(format!("{}{PATH}", base.trim_end_matches('/'))),
+            },
+        }
+    }
+}
+
+/// The webhook configuration with this client configuration.
+#[must_use]
+pub fn configuration(client: &WebhookClientConfig) -> ValidatingWebhookConfiguration {
+    let scale = ["deployments/scale", "statefulsets/scale"];
+    ValidatingWebhookConfiguration {
+        metadata: ObjectMeta { name: Some(CONFIGURATION.to_owned()), ..ObjectMeta::default() },
+        webhooks: Some(vec![
+            ValidatingWebhook {
+                match_conditions: Some(condition("version-pause-or-replicas-changed", WORKLOAD_CHANGED)),
+                namespace_selector: Some(governable_namespaces()),
+                rules: Some(vec![
+                    rule("apps", &["deployments", "statefulsets", "daemonsets"], &["CREATE", "UPDATE"]),
+                    rule("argoproj.io", &["rollouts"], &["CREATE", "UPDATE"]),
+                ]),
+                ..webhook("workloads", "Fail", client)
+            },
+            // When the guard is down an autoscaler must still be able to shrink.
+            ValidatingWebhook {
+                match_conditions: Some(condition("scaled-down", SCALED_DOWN)),
+                namespace_selector: Some(governable_namespaces()),
+                rules: Some(vec![
+                    rule("apps", &scale, &["UPDATE"]),
+                    rule("argoproj.io", &["rollouts/scale"], &["UPDATE"]),
+                ]),
+                ..webhook("scale", "Ignore", client)
+            },
+            ValidatingWebhook {
+                rules: Some(vec![rule(
+                    crate::api::GROUP,
+                    &["upgradepolicies", "platformreleases"],
+                    &["CREATE", "UPDATE"],
+                )]),
+                ..webhook("policies", "Fail", client)
+            },
+        ]),
+    }
+}
+
+fn webhook(name: &str, failure_policy: &str, client: &WebhookClientConfig) -> ValidatingWebhook {
+    ValidatingWebhook {
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client.clone(),
+        failure_policy: Some(failure_policy.to_owned()),
+        match_policy: Some("Equivalent".to_owned()),
+        name: format!("{name}.{}", crate::api::GROUP),
+        side_effects: "NoneOnDryRun".to_owned(),
+        timeout_seconds: Some(TIMEOUT_SECONDS),
+        ..ValidatingWebhook::default()
+    }
+}
+
+fn rule(group: &str, resources: &[&str], operations: &[&str]) -> RuleWithOperations {
+    let owned = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+    RuleWithOperations {
+        api_groups: owned(&[group]),
+        api_versions: owned(&["*"]),
+        operations: owned(operations),
+        resources: owned(resources),
+        scope: None,
+    }
+}
+
+fn condition(name: &str, expression: &str) -> Vec<MatchCondition> {
+    vec![MatchCondition { name: name.to_owned(), expression: expression.to_owned() }]
+}
+
+/// Every namespace but the control plane's and the guard's own, by the label that no user can change.
+fn governable_namespaces() -> LabelSelector {
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: "kubernetes.io/metadata.name".to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(vec!["kube-system".to_owned(), NAMESPACE.to_owned()]),
+        }]),
+        match_labels: None,
+    }
+}

@@ -1,0 +1,138 @@
+//! From a decision to the response, and the texts that people read in it.
+
+use kube::core::admission::AdmissionResponse;
+use kube::core::response::{Status, StatusSummary};
+
+use super::{Answer, Request};
+use crate::domain::decision::{Decision, Reason, Verdict};
+use crate::domain::text::tame;
+
+/// Who sent the request, by its field manager: it chooses the hint, never the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Argo CD.
+    ArgoCd,
+    /// Flux's kustomize-controller.
+    FluxKustomize,
+    /// Flux's helm-controller.
+    FluxHelm,
+    /// Helm.
+    Helm,
+    /// Anyone else.
+    Other,
+}
+
+impl Caller {
+    /// The caller behind a request.
+    pub(super) fn of(request: &Request) -> Self {
+        let options = request.options.as_ref().map(|options| &options.0);
+        match options.and_then(|options| options.get("fieldManager")).and_then(|manager| manager.as_str()) {
+            Some("argocd-controller") => Self::ArgoCd,
+            Some("kustomize-controller") => Self::FluxKustomize,
+            Some("helm-controller") => Self::FluxHelm,
+            Some("helm") => Self::Helm,
+            _ => Self::Other,
+        }
+    }
+
+    /// What the caller's user should do about a change that only has to wait.
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::ArgoCd => {
+                Some("Argo CD retries: give syncPolicy.retry enough limit, or order the parts by sync-wave.")
+            }
+            Self::FluxKustomize => Some(
+                "A single Flux Kustomization stops here for ever: give each component a Kustomization of its own, with \
+                 dependsOn and wait.",
+            ),
+            Self::FluxHelm => Some("Set upgrade.strategy to RetryOnFailure."),
+            Self::Helm => Some("Run helm upgrade again when that is done."),
+            Self::Other => None,
+        }
+    }
+}
+
+/// The answer to what is none of the guard's business.
+pub(super) fn allowed(request: &Request) -> Answer {
+    Answer { response: AdmissionResponse::from(request), path: "other" }
+}
+
+/// The response to a decision over a governed change.
+pub(super) fn decision(request: &Request, decision: &Decision) -> AdmissionResponse {
+    let mut response = AdmissionResponse::from(request);
+    // A NotYet that wedged a dry run would also stop the change that makes it legal.
+    let passes = match decision.verdict {
+        Verdict::Allow => true,
+        Verdict::NotYet => request.dry_run,
+        Verdict::Never => false,
+    };
+    let warned: Vec<&Reason> = if passes {
+        decision.reasons.iter().chain(&decision.warnings).collect()
+    } else {
+        decision.warnings.iter().collect()
+    };
+    if !warned.is_empty() {
+        response.warnings = Some(warned.iter().map(|reason| tame(&reason.short())).collect());
+    }
+    annotate(&mut response, decision);
+    if passes { response } else { refuse(response, &denial(decision, Caller::of(request))) }
+}
+
+/// The text of a refusal, with a hint for the caller when waiting is all it takes.
+fn denial(decision: &Decision, caller: Caller) -> String {
+    let hint = caller.hint().filter(|_| decision.verdict == Verdict::NotYet);
+    [decision.denial()].into_iter().chain(hint.map(str::to_owned)).collect::<Vec<_>>().join(" ")
+}
+
+/// What the audit log keeps of a decision.
+fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
+    let mut note = |key: &str, value: String| response.audit_annotations.insert(key.to_owned(), tame(&value));
+    note("verdict", decision.verdict.to_string());
+    let all = || decision.reasons.iter().chain(&decision.warnings).chain(&decision.audits);
+    let mut rules: Vec<&str> = all().map(|reason| reason.rule.row().code).collect();
+    rules.dedup();
+    if !rules.is_empty() {
+        note("rules", rules.join(","));
+    }
+    // For those who show the parts of a denial in different places.
+    if let Some(worst) = decision.reasons.first() {
+        note("facts", worst.facts.clone());
+        note("remedy", worst.remedy.clone());
+    }
+    let audited: Vec<String> = decision.audits.iter().map(ToString::to_string).collect();
+    if !audited.is_empty() {
+        note("audited", audited.join(" "));
+    }
+}
+
+/// The refusal of a request whose answer could not be found in time.
+pub(super) fn unavailable(request: &Request, why: &str) -> AdmissionResponse {
+    let text = format!("[UG-UNAVAILABLE] the guard cannot judge this change now: {why}. Retry in a moment.");
+    refuse(AdmissionResponse::from(request), &text)
+}
+
+/// The refusal of an object that cannot be used, with all its problems.
+pub(super) fn refused(request: &Request, text: &str) -> AdmissionResponse {
+    refuse(AdmissionResponse::from(request), text)
+}
+
+/// The refusal of a review whose request cannot be read.
+pub(super) fn unreadable(uid: String, text: &str) -> AdmissionResponse {
+    let mut response = AdmissionResponse::invalid("");
+    response.uid = uid;
+    refuse(response, text)
+}
+
+/// Makes `response` a refusal. Reason `Forbidden`, because engines delete and recreate on `Invalid` and `Conflict`.
+fn refuse(mut response: AdmissionResponse, text: &str) -> AdmissionResponse {
+    response.allowed = false;
+    response.result = Status {
+        status: Some(StatusSummary::Failure),
+        message: tame(text),
+        reason: "Forbidden".to_owned(),
+        code: 403,
+        details: None,
+        metadata: None,
+    };
+    response
+}

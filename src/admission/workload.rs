@@ -1,0 +1,136 @@
+//! Reviews of workloads and of their scale subresource.
+
+use jiff::Timestamp;
+use kube::core::{DynamicObject, Object};
+use serde::Deserialize;
+
+use super::{Admission, Answer, Request, render};
+use crate::cluster::change::change;
+use crate::cluster::inventory::Inventory;
+use crate::cluster::object::{Scale, WorkloadKind, WorkloadObject, WorkloadSpec, WorkloadStatus};
+use crate::cluster::record::WorkloadRecord;
+use crate::cluster::snapshot::Snapshot;
+use crate::domain::change::Change;
+use crate::domain::decision::{Decision, decide};
+use crate::domain::policy::Policy;
+use crate::domain::view::WorkloadId;
+
+/// Reviews a workload's creation or update.
+pub(super) async fn review(admission: &Admission, request: &Request, kind: WorkloadKind) -> Answer {
+    let snapshot = match snapshot(admission, request).await {
+        Ok(Some(snapshot)) => snapshot,
+        Ok(None) => return render::allowed(request),
+        Err(answer) => return *answer,
+    };
+    let new = match record(kind, request, request.object.as_ref()) {
+        Ok(Some(new)) => new,
+        Ok(None) => return refuse(request, "the request carries no object"),
+        Err(error) => return refuse(request, &error),
+    };
+    let old = match record(kind, request, request.old_object.as_ref()) {
+        Ok(old) => old,
+        Err(error) => return refuse(request, &error),
+    };
+    let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, old.as_ref(), &new));
+    if changes.is_empty() {
+        return Answer { path: "fast", ..render::allowed(request) };
+    }
+    // The request itself tells the workload's state better than any cache.
+    let mut inventory = (*snapshot.inventory).clone();
+    match old {
+        Some(old) => inventory.put_workload(old),
+        None => inventory.remove_workload(&new.id()),
+    }
+    conclude(admission, request, &inventory, &changes)
+}
+
+/// Reviews a change of the number of pods alone.
+pub(super) async fn review_scale(admission: &Admission, request: &Request, kind: WorkloadKind) -> Answer {
+    let snapshot = match snapshot(admission, request).await {
+        Ok(Some(snapshot)) => snapshot,
+        Ok(None) => return render::allowed(request),
+        Err(answer) => return *answer,
+    };
+    let id = WorkloadId { kind: kind.as_str().to_owned(), name: request.name.clone() };
+    let Some(old) = snapshot.inventory.workload(&id) else { return render::allowed(request) };
+    let scale = match request.object.as_ref().map(|object| Scale::deserialize(&object.data)) {
+        Some(Ok(scale)) => scale,
+        Some(Err(error)) => return refuse(request, &error.to_string()),
+        None => return refuse(request, "the request carries no object"),
+    };
+    let mut new = old.clone();
+    new.replicas = u32::try_from(scale.spec.replicas).unwrap_or(0);
+    let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, Some(old), &new));
+    if changes.is_empty() {
+        return Answer { path: "fast", ..render::allowed(request) };
+    }
+    conclude(admission, request, &snapshot.inventory, &changes)
+}
+
+/// What is known of the request's namespace; `Ok(None)` when it is not governed.
+async fn snapshot(admission: &Admission, request: &Request) -> Result<Option<Snapshot>, Box<Answer>> {
+    let Some(namespace) = request.namespace.as_deref() else { return Ok(None) };
+    admission
+        .cluster
+        .snapshot(namespace)
+        .await
+        .map_err(|why| Box::new(Answer { response: render::unavailable(request, &why), path: "governed" }))
+}
+
+/// The changes that the namespace's policies see, with their policies.
+fn changes(snapshot: &Snapshot, change: impl Fn(&Policy) -> Option<Change>) -> Vec<(&Policy, Change)> {
+    snapshot.policies.iter().filter_map(|policy| Some((policy.as_ref(), change(policy)?))).collect()
+}
+
+fn conclude(admission: &Admission, request: &Request, inventory: &Inventory, changes: &[(&Policy, Change)]) -> Answer {
+    let now = Timestamp::now();
+    let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy), change, now));
+    let decision = Decision::of_all(decisions);
+    for (policy, change) in changes {
+        for step in &change.moves {
+            let component = policy.component(step.component).name.as_str();
+            tracing::info!(
+                verdict = %decision.verdict,
+                component,
+                from = %step.from.as_ref().map(ToString::to_string).unwrap_or_default(),
+                to = %step.to,
+                dry_run = request.dry_run,
+                reason = decision.reasons.first().map(ToString::to_string).unwrap_or_default(),
+                "decided"
+            );
+        }
+    }
+    let subject = changes.first().and_then(|(policy, change)| {
+        let component = change.moves.first().map(|step| step.component);
+        let component = component.or_else(|| change.capacity.as_ref().map(|capacity| capacity.component))?;
+        Some((policy.name.as_str(), policy.component(component).name.as_str()))
+    });
+    admission.observer.decided(&decision, subject, request.dry_run);
+    Answer { response: render::decision(request, &decision), path: "governed" }
+}
+
+fn refuse(request: &Request, error: &str) -> Answer {
+    let text = format!("{} '{}' cannot be judged: {error}", request.kind.kind, request.name);
+    Answer { response: render::refused(request, &text), path: "bad" }
+}
+
+/// Reads a workload out of a review; the name falls back to the request's, which is empty for a generated one.
+fn record(
+    kind: WorkloadKind,
+    request: &Request,
+    object: Option<&DynamicObject>,
+) -> Result<Option<WorkloadRecord>, String> {
+    let Some(object) = object else { return Ok(None) };
+    let part = |name: &str| object.data.get(name).filter(|value| !value.is_null());
+    let spec = part("spec").map(WorkloadSpec::deserialize).transpose();
+    let status = part("status").map(WorkloadStatus::deserialize).transpose();
+    let mut metadata = object.metadata.clone();
+    metadata.name.get_or_insert_with(|| request.name.clone());
+    let object: WorkloadObject = Object {
+        types: None,
+        metadata,
+        spec: spec.map_err(|error| format!("its spec cannot be read: {error}"))?.unwrap_or_default(),
+        status: status.map_err(|error| format!("its status cannot be read: {error}"))?,
+    };
+    Ok(WorkloadRecord::read(kind, &object))
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const upUsage = `usage: cluster up [--dir DIR] [--stages DIR] [--nodes N] [--without-controllers] [--program NAME=PATH]...
+
+Starts a Kubernetes control plane on 127.0.0.1, prints one line of JSON when it is ready, and stops everything when
+its standard input ends. Commands, one a line on standard input: "restart NAME" (answered by a line of JSON).
+`
+
+type options struct {
+	dir      string
+	keep     bool
+	stages   string
+	nodes    int
+	bare     bool
+	programs map[string]string
+}
+
+// report is the line that says the cluster is ready.
+type report struct {
+	Dir        string         `json:"dir"`
+	Kubeconfig string         `json:"kubeconfig"`
+	Server     string         `json:"server"`
+	Etcd       string         `json:"etcd"`
+	Logs       string         `json:"logs"`
+	Pids       map[string]int `json:"pids"`
+	Seconds    float64        `json:"seconds"`
+}
+
+// runCluster is the supervisor: "cluster up".
+func runCluster() int {
+	options, err := parseOptions(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "cluster: %v\n%s", err, upUsage)
+		return 2
+	}
+	if err := up(options); err != nil {
+		answer(map[string]string{"error": err.Error()})
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		return 1
+	}
+	return 0
+}
+
+func parseOptions(args []string) (*options, error) {
+	if len(args) == 0 || args[0] != "up" {
+		return nil, errors.New("the only command is up")
+	}
+	o := &options{programs: map[string]string{}}
+	flags := flag.NewFlagSet("cluster up", flag.ContinueOnError)
+	flags.SetOutput(os.Stderr)
+	flags.StringVar(&o.dir, "dir", "", "run folder, kept at the end; default: a temporary one, removed at the end")
+	flags.StringVar(&o.stages, "stages", "", "folder of kwok Stage files: what the fake nodes and pods do")
+	flags.IntVar(&o.nodes, "nodes", 2, "how many fake nodes")
+	flags.BoolVar(&o.bare, "without-controllers", false, "only etcd and the API server")
+	flags.Func("program", "NAME=PATH: take this program from elsewhere", func(value string) error {
+		name, path, found := strings.Cut(value, "=")
+		if !found {
+			return errors.New("want NAME=PATH")
+		}
+		o.programs[name] = path
+		return nil
+	})
+	if err := flags.Parse(args[1:]); err != nil {
+		return nil, err
+	}
+	if o.stages == "" && !o.bare {
+		return nil, errors.New("--stages is missing: without Stages the fake nodes do nothing")
+	}
+	return o, o.prepareDir()
+}
+
+func (o *options) prepareDir() (err error) {
+	o.keep = o.dir != ""
+	if !o.keep {
+		o.dir, err = os.MkdirTemp("", "test-cluster-")
+		return err
+	}
+	if o.dir, err = filepath.Abs(o.dir); err != nil {
+		return err
+	}
+	return os.MkdirAll(o.dir, 0o700)
+}
+
+// up keeps a cluster running until standard input ends, a signal comes or one of its programs dies.
+func up(o *options) error {
+	// The children die with the thread that started them: see process.start.
+	runtime.LockOSThread()
+	if !o.keep {
+		defer os.RemoveAll(o.dir)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer cancel()
+	// A parent that died shall not kill the supervisor by its broken pipe, before it has tidied up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	commands := make(chan string)
+	go readCommands(ctx, cancel, commands)
+
+	c, err := startCluster(ctx, o)
+	if c != nil {
+		defer func() { c.stop() }()
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			// Whoever asked for the cluster is gone: that is an end, not a failure.
+			return nil
+		}
+		return err
+	}
+	answer(c.report())
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case dead := <-c.deaths():
+			return dead.failure("ended by itself")
+		case command := <-commands:
+			if err := c.obey(ctx, command); err != nil {
+				answer(map[string]string{"error": err.Error()})
+			} else {
+				answer(map[string]string{"done": command})
+			}
+		}
+	}
+}
+
+// startCluster tries again when another program was faster to take one of the ports.
+func startCluster(ctx context.Context, o *options) (*cluster, error) {
+	for attempt := 1; ; attempt++ {
+		c, err := newCluster(o)
+		if err != nil {
+			return nil, err
+		}
+		if err = c.start(ctx); err == nil || attempt == 3 || !errors.Is(err, errPortTaken) {
+			return c, err
+		}
+		c.stop()
+		if err := os.RemoveAll(c.path("etcd")); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// readCommands ends the run when standard input does: the one sign of a dead parent that no signal can suppress.
+func readCommands(ctx context.Context, cancel context.CancelFunc, commands chan<- string) {
+	defer cancel()
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		select {
+		case commands <- strings.TrimSpace(lines.Text()):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// answer writes one line of JSON; a reader that went away is noticed on standard input.
+func answer(value any) {
+	line, err := json.Marshal(value)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		return
+	}
+	fmt.Println(string(line))
+}
+
+// obey carries out one command of standard input.
+func (c *cluster) obey(ctx context.Context, command string) error {
+	name, found := strings.CutPrefix(command, "restart ")
+	if !found {
+		return fmt.Errorf("unknown command %q", command)
+	}
+	for _, p := range c.processes {
+		if p.name != name {
+			continue
+		}
+		p.stop(stopGrace)
+		if err := p.start(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, startLimit)
+		defer cancel()
+		return c.awaitServer(ctx)
+	}
+	return fmt.Errorf("no program %q in this cluster", name)
+}
+
+func (c *cluster) report() report {
+	pids := map[string]int{}
+	for _, p := range c.processes {
+		pids[p.name] = p.command.Process.Pid
+	}
+	return report{
+		Dir:        c.options.dir,
+		Kubeconfig: c.path("admin.kubeconfig"),
+		Server:     c.server,
+		Etcd:       c.etcd,
+		Logs:       c.path("logs"),
+		Pids:       pids,
+		Seconds:    time.Since(c.began).Seconds(),
+	}
+}

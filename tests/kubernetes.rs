@@ -1,0 +1,6 @@
+//! Tests against a real Kubernetes: one process, so that all of them share one cluster (see `support::cluster`).
+
+mod support;
+
+#[path = "kubernetes/smoke.rs"]
+mod smoke;
