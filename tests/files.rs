@@ -8,14 +8,20 @@ use upgrade_guard::domain::policy::Policy;
 use upgrade_guard::domain::version::Version;
 use upgrade_guard::domain::view::{ComponentView, Missing, Rollout};
 
-/// Loads `files`, each a path and its content, as one folder.
-fn load(files: &[(&str, &str)]) -> Result<Manifests, String> {
+/// Writes `files`, each a path and its content, into a folder.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (path, content) in files {
         let path = folder.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
+    folder
+}
+
+/// Loads `files` as one folder.
+fn load(files: &[(&str, &str)]) -> Result<Manifests, String> {
+    let folder = folder(files);
     load_path(folder.path()).map_err(|error| error.replace(&folder.path().display().to_string(), "FOLDER"))
 }
 

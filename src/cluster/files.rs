@@ -186,8 +186,10 @@ pub struct Manifests {
 
 /// Folders inside folders that are followed. Real trees have a handful; a link to a folder above has no end.
 const MOST_LEVELS: usize = 32;
-/// Documents, nodes and nesting that one YAML file may have: as much as the objects of a large cluster need.
-const MOST_NODES: usize = 50_000_000;
+/// Nodes and documents that one YAML file may have: as many as the workloads of a large cluster need.
+const MOST_NODES: usize = 5_000_000;
+/// Nodes that anchors may repeat: manifests hardly use any, and a few lines of them could fill the memory.
+const MOST_ANCHORED: usize = 50_000;
 
 impl Manifests {
     /// Reads `sources`, folders recursively and in the order of their names. Documents without a namespace are of
@@ -496,7 +498,12 @@ type Document = Result<(Option<u64>, Value), (&'static str, String)>;
 
 fn yaml(text: &str) -> Vec<Document> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: MOST_NODES, max_events: MOST_NODES, max_documents: MOST_NODES },
+        budget: serde_saphyr::budget! {
+            max_nodes: MOST_NODES,
+            max_events: MOST_NODES,
+            max_documents: MOST_NODES,
+            max_recorded_anchor_events: MOST_ANCHORED,
+        },
         with_snippet: false,
     };
     let mut bytes = text.as_bytes();
