@@ -96,7 +96,7 @@ fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
     }
     // For those who show the parts of a denial in different places.
     if let Some(worst) = decision.reasons.first() {
-        note("facts", worst.facts.clone());
+        note("reason", format!("[{}] {}: {}", worst.rule, worst.what, worst.facts));
         note("remedy", worst.remedy.clone());
     }
     let audited: Vec<String> = decision.audits.iter().map(ToString::to_string).collect();

@@ -190,6 +190,7 @@ impl<'a> Cluster<'a> {
         let change = Change {
             workload: self.id(moves[0].0, workload),
             moves: moves.iter().map(step).filter(|step| step.from.as_ref() != Some(&step.to)).collect(),
+            restarts: vec![],
             capacity: None,
             schema: None,
         };

@@ -58,7 +58,8 @@ fn the_largest_numbers_are_counted_with() {
     running.insert(largest.clone(), u32::MAX);
     let from = Some(cluster.platform.version(1, on(0)));
     let step = Move { component: ComponentId(1), from, to: largest };
-    let change = Change { workload: cluster.id(1, 0), moves: vec![step], capacity: None, schema: None };
+    let change =
+        Change { workload: cluster.id(1, 0), moves: vec![step], restarts: vec![], capacity: None, schema: None };
     assert_eq!(decide(&platform.policy, &view, &change, Cluster::NOW).verdict, Verdict::Never);
 }
 

@@ -175,7 +175,7 @@ fn decided() -> impl Strategy<Value = (Decision, Decision, usize)> {
         let view = View { components };
         let step = |(part, from, to): AnyMove| Move { component: ComponentId(part % count), from, to };
         let moves: Vec<Move> = steps.into_iter().map(step).collect();
-        let change = Change { workload, moves, capacity, schema };
+        let change = Change { workload, moves, restarts: vec![], capacity, schema };
         let asked = change.moves.len() + usize::from(change.capacity.is_some());
         (decide(&policy, &view, &change, NOW), decide(&policy.clone(), &view.clone(), &change.clone(), NOW), asked)
     })
