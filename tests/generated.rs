@@ -22,7 +22,7 @@ fn the_crds_are_those_of_the_code() {
     for (name, yaml) in &documents {
         assert!(
             read(&folder.join(name)) == *yaml,
-            "manifests/crds/{name} is not what the code says: run `cargo run -- crds --dir manifests/crds`"
+            "manifests/crds/{name} is not what the code says: run `make manifests`"
         );
     }
     let expected: BTreeSet<String> = documents.into_iter().map(|(name, _)| name).collect();
@@ -42,6 +42,6 @@ fn the_crds_survive_their_way_through_yaml() {
 fn the_page_of_rules_is_that_of_the_table() {
     assert!(
         read(&in_repository("docs/rules.md")) == cli::rules::markdown(),
-        "docs/rules.md is not what the table of rules says: run `cargo run -- rules --markdown > docs/rules.md`"
+        "docs/rules.md is not what the table of rules says: run `make manifests`"
     );
 }
