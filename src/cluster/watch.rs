@@ -310,7 +310,7 @@ impl<S: Sink> Driver<S> {
         let (verb, status) = match error {
             watcher::Error::InitialListFailed(kube::Error::Api(status)) => ("list", Some(status)),
             watcher::Error::WatchStartFailed(kube::Error::Api(status)) | watcher::Error::WatchError(status) => {
-                ("watch", Some(&**status))
+                ("watch", Some(status))
             }
             _ => ("watch", None),
         };
