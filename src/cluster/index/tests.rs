@@ -229,7 +229,7 @@ fn a_policy_that_cannot_be_read_keeps_its_last_good_self() {
         "stoa",
         "spec.components[0].after[0]: no component is named 'nobody'; there are api",
     );
-    assert_eq!(problems, [expected.clone()]);
+    assert_eq!(problems, std::slice::from_ref(&expected));
     assert_eq!(index.write(|index| index.put_policy(&broken)), [], "the same problem is reported once");
     assert_eq!(index.read(Index::problems), [expected]);
     assert!(index.snapshot("stoa").is_some());
@@ -264,7 +264,7 @@ fn releases_make_lines_and_their_problems_are_told() {
         "stoa-2026.08",
         "spec.components[0].name: policy 'stoa' has no component 'web'",
     );
-    assert_eq!(index.write(|index| index.put_release(stranger)), [expected.clone()]);
+    assert_eq!(index.write(|index| index.put_release(stranger)), std::slice::from_ref(&expected));
     assert_eq!(index.read(Index::problems), [expected]);
 
     // One that cannot be read any more stays what it was; one that is gone is gone.

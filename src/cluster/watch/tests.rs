@@ -356,7 +356,9 @@ async fn all_kinds_are_watched_policies_first_until_shutdown() {
     let more = timeout(PATIENCE / 60, server.asked()).await;
     assert!(more.is_err(), "nothing else is listed before the policies say what is needed");
     first.pop().unwrap().list(&[policy_json("stoa", &["stoa"], &[("api", API)])]);
-    first.into_iter().for_each(|asked| asked.list(&[]));
+    for asked in first {
+        asked.list(&[]);
+    }
 
     let mut watches = Vec::new();
     let mut kinds = vec!["customresourcedefinitions", "platformreleases", "upgradepolicies"];
