@@ -5,6 +5,7 @@ use kube::core::response::{Status, StatusSummary};
 
 use super::{Answer, Request};
 use crate::domain::decision::{Decision, Reason, Verdict};
+use crate::domain::text::tame;
 
 /// Who sent the request, by its field manager: it chooses the hint, never the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,31 +72,32 @@ pub(super) fn decision(request: &Request, decision: &Decision) -> AdmissionRespo
         decision.warnings.iter().collect()
     };
     if !warned.is_empty() {
-        response.warnings = Some(warned.iter().map(|reason| clean(&reason.short())).collect());
+        response.warnings = Some(warned.iter().map(|reason| tame(&reason.short())).collect());
     }
     annotate(&mut response, decision);
     if passes { response } else { refuse(response, &denial(decision, Caller::of(request))) }
 }
 
-/// The text of a refusal: the worst reason whole, then the others, on one line.
-#[must_use]
-pub(super) fn denial(decision: &Decision, caller: Caller) -> String {
-    let mut texts: Vec<String> = decision.reasons.iter().map(ToString::to_string).collect();
-    if decision.verdict == Verdict::NotYet {
-        texts.extend(caller.hint().map(str::to_owned));
-    }
-    texts.join(" ")
+/// The text of a refusal, with a hint for the caller when waiting is all it takes.
+fn denial(decision: &Decision, caller: Caller) -> String {
+    let hint = caller.hint().filter(|_| decision.verdict == Verdict::NotYet);
+    [decision.denial()].into_iter().chain(hint.map(str::to_owned)).collect::<Vec<_>>().join(" ")
 }
 
 /// What the audit log keeps of a decision.
 fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
-    let mut note = |key: &str, value: String| response.audit_annotations.insert(key.to_owned(), clean(&value));
+    let mut note = |key: &str, value: String| response.audit_annotations.insert(key.to_owned(), tame(&value));
     note("verdict", decision.verdict.to_string());
     let all = || decision.reasons.iter().chain(&decision.warnings).chain(&decision.audits);
     let mut rules: Vec<&str> = all().map(|reason| reason.rule.row().code).collect();
     rules.dedup();
     if !rules.is_empty() {
         note("rules", rules.join(","));
+    }
+    // For those who show the parts of a denial in different places.
+    if let Some(worst) = decision.reasons.first() {
+        note("reason", format!("[{}] {}: {}", worst.rule, worst.what, worst.facts));
+        note("remedy", worst.remedy.clone());
     }
     let audited: Vec<String> = decision.audits.iter().map(ToString::to_string).collect();
     if !audited.is_empty() {
@@ -126,41 +128,11 @@ fn refuse(mut response: AdmissionResponse, text: &str) -> AdmissionResponse {
     response.allowed = false;
     response.result = Status {
         status: Some(StatusSummary::Failure),
-        message: clean(text),
+        message: tame(text),
         reason: "Forbidden".to_owned(),
         code: 403,
         details: None,
         metadata: None,
     };
     response
-}
-
-/// One line, without the words on which engines delete and recreate a Deployment, wherever they came from.
-fn clean(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let lower = line.to_ascii_lowercase();
-    if !lower.contains("immutable") {
-        return line;
-    }
-    let mut cleaned = String::with_capacity(line.len());
-    let mut rest = 0;
-    for (at, word) in lower.match_indices("immutable") {
-        cleaned.push_str(&line[rest..at]);
-        cleaned.push_str("im-mutable");
-        rest = at + word.len();
-    }
-    cleaned.push_str(&line[rest..]);
-    cleaned
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_cleaned() {
-        assert_eq!(clean("a\nb\tc"), "a b c");
-        assert_eq!(clean("Ä field is IMMUTABLE here"), "Ä field is im-mutable here");
-        assert_eq!(clean("plain"), "plain");
-    }
 }

@@ -3,6 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+mod misfit;
 mod parse;
 mod platform;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
@@ -10,6 +11,7 @@ mod policy;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod release;
 
+pub use misfit::misfits;
 pub use parse::{PolicyProblems, with_releases};
 pub use platform::{Platform, PlatformComponentStatus, PlatformIntent, PlatformSpec, PlatformStatus, RunningVersion};
 pub use policy::{
@@ -19,6 +21,9 @@ pub use release::{NeedSpec, PlatformRelease, PlatformReleaseSpec, ReleaseCompone
 
 /// The API group of the custom resources.
 pub const GROUP: &str = "guard.gostoa.dev";
+
+/// The version of the custom resources.
+pub const VERSION: &str = "v1alpha1";
 
 /// The custom resource definitions, in the order in which they are printed.
 #[must_use]

@@ -151,6 +151,13 @@ impl Index {
         self.namespaces.get(namespace).map(|found| Arc::clone(&found.policies))
     }
 
+    /// The policy with this name.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<Arc<Policy>> {
+        let all = self.namespaces.values().flat_map(|namespace| namespace.policies.iter());
+        all.into_iter().find(|policy| policy.name == name).map(Arc::clone)
+    }
+
     /// What is wrong with policies and releases now.
     #[must_use]
     pub fn problems(&self) -> Vec<ObjectProblem> {

@@ -274,7 +274,11 @@ impl Inventory {
     /// what was seen complete before.
     fn recorded(&self, policy: &Policy, id: ComponentId, component: &ComponentView) -> Option<Version> {
         if component.has_pods() && component.unsettled().is_none() {
-            return component.workloads.iter().flat_map(|workload| &workload.desired).min().cloned();
+            let running = component.workloads.iter().flat_map(|workload| &workload.desired).min().cloned();
+            // A version that can be told is not forgotten for one that cannot: it is the way back.
+            if running.as_ref().is_some_and(|version| version.known().is_some()) {
+                return running;
+            }
         }
         self.of_platform(policy)
             .find_map(|status| {

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod feed;
+pub mod files;
 pub mod index;
 pub mod inventory;
 pub mod object;

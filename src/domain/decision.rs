@@ -1,5 +1,6 @@
 //! The one place that decides.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -8,8 +9,9 @@ use super::change::{Change, Move};
 use super::line::{Span, Unplaced};
 use super::policy::{ComponentId, Mode, Policy};
 use super::rules::{ROWS, Rule};
+use super::text::tame;
 use super::version::Version;
-use super::view::{ComponentView, View};
+use super::view::{ComponentView, Intent, View};
 
 /// What a reason, and in the end a whole decision, says of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,8 +79,8 @@ impl Reason {
     /// The short form for admission warnings, at most [`Reason::SHORT`] characters.
     #[must_use]
     pub fn short(&self) -> String {
-        let full = format!("{}: {}", self.head(), self.facts);
-        let text = if full.chars().count() <= Self::SHORT { full } else { self.head() };
+        let full = tame(&format!("{}: {}", self.head(), self.facts));
+        let text = if full.chars().count() <= Self::SHORT { full } else { tame(&self.head()) };
         if text.chars().count() <= Self::SHORT {
             text
         } else {
@@ -93,7 +95,7 @@ impl Reason {
 /// The code, the facts and the remedy on one line.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}. {}", self.head(), self.facts, self.remedy)
+        f.write_str(&tame(&format!("{}: {}. {}", self.head(), self.facts, self.remedy)))
     }
 }
 
@@ -111,6 +113,22 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The text of a refusal, on one line: the worst reason whole, then what the others say.
+    #[must_use]
+    pub fn denial(&self) -> String {
+        let Some((worst, others)) = self.reasons.split_first() else { return String::new() };
+        let mut text = worst.to_string();
+        for (index, other) in others.iter().enumerate() {
+            let lead = if index == 0 { " Also: " } else { "; " };
+            let subject = if other.component == worst.component { "" } else { &format!("{} ", other.component) };
+            text += &tame(&format!("{lead}[{}] {subject}{}", other.rule, other.what));
+        }
+        if !others.is_empty() {
+            text.push('.');
+        }
+        text
+    }
+
     /// The decision over several parts of one request: the worst verdict, all reasons in order.
     #[must_use]
     pub fn of_all(decisions: impl IntoIterator<Item = Self>) -> Self {
@@ -157,8 +175,9 @@ pub fn decide(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> 
             remedy: finding.remedy,
         }));
     };
-    for step in &change.moves {
-        let case = Case::new(policy, view, change, step, now);
+    for (index, step) in change.moves.iter().enumerate() {
+        let seen = beside_the_others(view, &change.moves, index);
+        let case = Case::new(policy, &seen, change, step, now);
         for row in &ROWS {
             if let Some(check) = row.check {
                 add(row.rule, step.component, Some(step), check(&case));
@@ -173,6 +192,18 @@ pub fn decide(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> 
         add(Rule::ZeroDowntime, capacity.component, None, findings);
     }
     Decision::sorted(found)
+}
+
+/// The view in which one of `moves` is judged: the others are as good as admitted, because two moves that are legal
+/// alone can break a rule together.
+fn beside_the_others<'a>(view: &'a View, moves: &[Move], index: usize) -> Cow<'a, View> {
+    let own = moves[index].component;
+    let mut seen = Cow::Borrowed(view);
+    for other in moves.iter().filter(|other| other.component != own) {
+        let intent = Intent { version: other.to.clone(), expires: Timestamp::MAX };
+        seen.to_mut().components[other.component.0].intents.push(intent);
+    }
+    seen
 }
 
 /// What a rule found, before it is joined with the move it is about.
@@ -222,6 +253,20 @@ impl<'a> Case<'a> {
     /// The last completed version of the component that moves.
     pub(crate) fn completed(&self) -> Option<&'a Version> {
         self.own().completed(self.step.component, &self.policy.lines)
+    }
+
+    /// What the component is taken to have been before the move: what the workload asked for, or, when that cannot be
+    /// placed, the last completed version, so that a break which was there then does not stand in the way back to it.
+    pub(crate) fn before(&self) -> Option<&'a Version> {
+        match self.from {
+            Some(Err(_)) => self.completed(),
+            _ => self.step.from.as_ref(),
+        }
+    }
+
+    /// The lines of [`Case::before`], where it can be placed.
+    pub(crate) fn before_span(&self) -> Option<Span> {
+        self.policy.lines.span(self.step.component, self.before()?).ok()
     }
 
     /// Whether the component was never installed: no history, no pods, no workload before.

@@ -146,24 +146,28 @@ impl Lines {
         }
     }
 
-    /// The lines of the highest listed version at or below `version` within its minor. A pre-release counts as the
-    /// version it leads to.
-    fn listed_span(&self, component: ComponentId, version: &semver::Version) -> Option<Span> {
+    /// The highest listed version at or below `version` within its minor. A pre-release counts as the version it leads
+    /// to.
+    fn listed(&self, component: ComponentId, version: &semver::Version) -> Option<&semver::Version> {
         let base = (version.major, version.minor, version.patch);
-        let listed = || {
-            (0_i64..).zip(&self.releases).filter_map(|(index, release)| {
-                release.components.get(&component).map(|listed| (index, &listed.version))
-            })
-        };
-        let best = listed()
-            .map(|(_, listed)| listed)
+        let listed = self.releases.iter().filter_map(|release| release.components.get(&component));
+        listed
+            .map(|listed| &listed.version)
             .filter(|listed| {
                 (listed.major, listed.minor) == (base.0, base.1)
                     && (listed.cmp_precedence(version) != Ordering::Greater || listed.patch <= base.2)
             })
-            .max_by(|a, b| a.cmp_precedence(b))?;
+            .max_by(|a, b| a.cmp_precedence(b))
+    }
+
+    /// The lines of the listed version that `version` belongs to.
+    fn listed_span(&self, component: ComponentId, version: &semver::Version) -> Option<Span> {
+        let best = self.listed(component, version)?;
+        let listed = (0_i64..)
+            .zip(&self.releases)
+            .filter_map(|(index, release)| release.components.get(&component).map(|listed| (index, &listed.version)));
         let mut lines =
-            listed().filter(|(_, version)| version.cmp_precedence(best) == Ordering::Equal).map(|(index, _)| index);
+            listed.filter(|(_, version)| version.cmp_precedence(best) == Ordering::Equal).map(|(index, _)| index);
         let lowest = lines.next()?;
         Some(Span { track: Track::Releases, lowest, highest: lines.last().unwrap_or(lowest) })
     }
@@ -182,23 +186,24 @@ impl Lines {
     ) -> Result<Line, Unplaced> {
         let own = self.span(downstream, version)?.asks().lowered(ahead);
         let stated = version.known().and_then(|known| self.stated_need(downstream, known, upstream));
-        match stated {
-            Some(needed) => Ok(self.span(upstream, &Version::Known(needed.clone()))?.asks()),
-            None => Ok(own),
-        }
+        // A stated need that no release lists says nothing; the version's own line is the stricter reading.
+        let stated = stated.and_then(|needed| self.span(upstream, &Version::Known(needed.clone())).ok());
+        Ok(stated.map_or(own, Span::asks))
     }
 
-    /// The least version of `upstream` that any release listing exactly this version of `downstream` asks for.
+    /// The least version of `upstream` that any release asks for that lists the version of `downstream` which this one
+    /// is, or is a patch of: a patch is on its line, and has its needs.
     fn stated_need(
         &self,
         downstream: ComponentId,
         version: &semver::Version,
         upstream: ComponentId,
     ) -> Option<&semver::Version> {
+        let placed = self.listed(downstream, version)?;
         self.releases
             .iter()
             .filter_map(|release| release.components.get(&downstream))
-            .filter(|listed| listed.version.cmp_precedence(version) == Ordering::Equal)
+            .filter(|listed| listed.version.cmp_precedence(placed) == Ordering::Equal)
             .filter_map(|listed| listed.needs.get(&upstream))
             .min_by(|a, b| a.cmp_precedence(b))
     }

@@ -181,7 +181,7 @@ impl ComponentView {
     #[must_use]
     pub fn describe(&self) -> String {
         let running = self.running();
-        let total: u32 = running.values().sum();
+        let total: u64 = running.values().map(|count| u64::from(*count)).sum();
         if total == 0 {
             return "no pod runs".to_owned();
         }
@@ -217,7 +217,8 @@ impl View {
             let component = &mut after.components[step.component.0];
             let position = component.workloads.iter().position(|workload| workload.id == change.workload);
             let old = position.map(|at| component.workloads.swap_remove(at));
-            let pods = old.as_ref().map_or(1, |workload| workload.running.values().sum());
+            let pods =
+                old.as_ref().map_or(1, |workload| workload.running.values().copied().fold(0, u32::saturating_add));
             let mut desired = old.map(|workload| workload.desired).unwrap_or_default();
             match desired.iter().position(|version| Some(version) == step.from.as_ref()) {
                 Some(at) => desired[at] = step.to.clone(),

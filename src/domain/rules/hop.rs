@@ -3,6 +3,7 @@
 use crate::domain::decision::{Case, Finding, Verdict};
 use crate::domain::line::{Line, Lines, Span};
 use crate::domain::version::Version;
+use crate::domain::view::WorkloadView;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     find(case).into_iter().collect()
@@ -21,7 +22,17 @@ fn find(case: &Case<'_>) -> Option<Finding> {
 fn base<'a>(case: &Case<'a>) -> Option<&'a Version> {
     let own = case.own().workloads.iter().find(|workload| workload.id == case.change.workload);
     let settled = own.filter(|workload| workload.is_settled() && !workload.running.is_empty());
-    settled.and(case.step.from.as_ref()).filter(|version| version.known().is_some()).or_else(|| case.completed())
+    let completed = settled.and(case.step.from.as_ref()).filter(|version| version.known().is_some());
+    completed.or_else(|| started_from(case, own?)).or_else(|| case.completed())
+}
+
+/// Where the rollout of one of several workloads started: at its old pods. What the component completed is the lowest of
+/// all workloads, and may be further away.
+fn started_from<'a>(case: &Case<'a>, own: &'a WorkloadView) -> Option<&'a Version> {
+    let span = |version: &Version| case.policy.lines.span(case.step.component, version).ok();
+    let target = case.from?.ok()?;
+    let old = own.running.keys().filter(|version| span(version).is_some_and(|span| span != target));
+    old.min().filter(|_| case.own().workloads.len() > 1)
 }
 
 fn too_far(case: &Case<'_>, to: Span) -> Option<Finding> {

@@ -34,7 +34,7 @@ fn against_upstream(case: &Case<'_>, upstream: ComponentId) -> Option<Finding> {
         return None;
     }
     let need = need_of(case, &case.step.to, upstream)?;
-    if !is_more(case, need, case.step.from.as_ref(), upstream) {
+    if !is_more(case, need, case.before(), upstream) {
         return None;
     }
     let name = case.name(upstream);
@@ -64,11 +64,8 @@ fn against_upstream(case: &Case<'_>, upstream: ComponentId) -> Option<Finding> {
 
 fn against_downstream(case: &Case<'_>, downstream: ComponentId) -> Option<Finding> {
     let served = case.to.ok()?.serves();
-    let falls = match case.from {
-        Some(Ok(from)) => served.above(from.serves()).is_none_or(|lines| lines < 0),
-        Some(Err(_)) | None => true,
-    };
-    if !falls {
+    let before = case.before_span().and_then(|before| served.above(before.serves()));
+    if before.is_some_and(|lines| lines >= 0) {
         return None;
     }
     let own = case.step.component;

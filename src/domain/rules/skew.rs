@@ -39,7 +39,7 @@ impl Window {
     /// `UG-VERSION`'s to report.
     fn excess(self, own: Span, peer: Span) -> i64 {
         let above = own.distance_to(peer).unwrap_or(0);
-        (above - self.above).max(-above - self.below).max(0)
+        above.saturating_sub(self.above).max(above.saturating_neg().saturating_sub(self.below)).max(0)
     }
 
     fn describe(self, own: &str, peer: &str) -> String {
@@ -62,7 +62,7 @@ fn lines(count: i64) -> &'static str {
 
 fn against(case: &Case<'_>, peer: ComponentId, window: Window) -> Option<Finding> {
     let to = *case.to.as_ref().ok()?;
-    let from = case.from.as_ref().and_then(|from| from.ok());
+    let from = case.before_span();
     let mut worst: Option<(Verdict, String)> = None;
     for (version, span) in case.live(peer) {
         let Ok(span) = span else { continue };

@@ -1,0 +1,109 @@
+//! The state before, from the cluster that the kubeconfig names.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::serde::de::DeserializeOwned;
+use kube::api::ListParams;
+use kube::core::{ApiResource, NamespaceResourceScope};
+use kube::{Api, Client, Resource, ResourceExt};
+
+use super::State;
+use crate::api::{Platform, PlatformRelease, UpgradePolicy};
+use crate::cluster::files::Install;
+use crate::cluster::inventory::RevisionKind;
+use crate::cluster::object::{WorkloadKind, WorkloadObject};
+use crate::cluster::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, WorkloadRecord};
+
+/// How long one list may take: kube itself waits for ever.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster that can be asked.
+pub(super) struct Cluster {
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+}
+
+impl Cluster {
+    /// Connects as kubectl would.
+    pub(super) fn connect() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context("cannot start the asynchronous runtime")?;
+        let client = runtime.block_on(Client::try_default());
+        let client = client.context("cannot tell which cluster is meant: is there a kubeconfig?")?;
+        Ok(Self { runtime, client })
+    }
+
+    /// The policies of the cluster.
+    pub(super) fn policies(&self) -> anyhow::Result<Vec<UpgradePolicy>> {
+        self.runtime.block_on(all("UpgradePolicies", Api::all(self.client.clone())))
+    }
+
+    /// The releases of the cluster.
+    pub(super) fn releases(&self) -> anyhow::Result<Vec<PlatformRelease>> {
+        self.runtime.block_on(all("PlatformReleases", Api::all(self.client.clone())))
+    }
+
+    /// What is in `namespaces`.
+    pub(super) fn installs<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> anyhow::Result<State> {
+        let mut state = BTreeMap::new();
+        for namespace in namespaces {
+            state.insert(namespace.to_owned(), self.runtime.block_on(self.install(namespace))?);
+        }
+        Ok(state)
+    }
+
+    async fn install(&self, namespace: &str) -> anyhow::Result<Install> {
+        let mut install = Install::default();
+        let inventory = &mut install.inventory;
+        for kind in WorkloadKind::ALL {
+            let objects = self.objects(namespace, &kind.api_resource()).await?;
+            let records = objects.iter().filter_map(|object| WorkloadRecord::read(kind, object));
+            records.for_each(|record| inventory.put_workload(record));
+        }
+        let replica_sets = self.objects(namespace, &ApiResource::erase::<ReplicaSet>(&())).await?;
+        for record in replica_sets.iter().filter_map(RevisionRecord::of_replica_set) {
+            inventory.put_revision(RevisionKind::ReplicaSet, record);
+        }
+        let revisions = self.typed::<ControllerRevision>("ControllerRevisions", namespace).await?;
+        for record in revisions.iter().filter_map(RevisionRecord::of_controller_revision) {
+            inventory.put_revision(RevisionKind::ControllerRevision, record);
+        }
+        for budget in self.typed::<PodDisruptionBudget>("PodDisruptionBudgets", namespace).await? {
+            inventory.budgets_mut().insert(budget.name_any(), BudgetRecord::from(&budget));
+        }
+        for autoscaler in self.typed::<HorizontalPodAutoscaler>("HorizontalPodAutoscalers", namespace).await? {
+            inventory.autoscalers_mut().insert(autoscaler.name_any(), AutoscalerRecord::from(&autoscaler));
+        }
+        for platform in self.typed::<Platform>("Platforms", namespace).await? {
+            inventory.platforms_mut().insert(platform.name_any(), platform);
+        }
+        Ok(install)
+    }
+
+    async fn objects(&self, namespace: &str, resource: &ApiResource) -> anyhow::Result<Vec<WorkloadObject>> {
+        all(&resource.plural, Api::namespaced_with(self.client.clone(), namespace, resource)).await
+    }
+
+    async fn typed<K>(&self, what: &str, namespace: &str) -> anyhow::Result<Vec<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        all(what, Api::namespaced(self.client.clone(), namespace)).await
+    }
+}
+
+/// All objects of an API; none where the cluster does not know the kind (Argo Rollouts, the guard's own).
+async fn all<K: Clone + Debug + DeserializeOwned>(what: &str, api: Api<K>) -> anyhow::Result<Vec<K>> {
+    match tokio::time::timeout(LIST_TIMEOUT, api.list(&ListParams::default())).await {
+        Ok(Ok(list)) => Ok(list.items),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(vec![]),
+        Ok(Err(error)) => Err(anyhow!(error).context(format!("cannot list {what}"))),
+        Err(_) => Err(anyhow!("cannot list {what}: no answer in {} s", LIST_TIMEOUT.as_secs())),
+    }
+}

@@ -1,0 +1,212 @@
+//! `upgrade-guard check`: would this change be admitted?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+
+use anyhow::bail;
+use jiff::Timestamp;
+
+use self::report::Report;
+use super::{Outcome, Output};
+use crate::api::{PlatformRelease, PolicyProblems, UpgradePolicy, with_releases};
+use crate::cluster::files::{Install, Manifests, Source, with_workloads};
+use crate::domain::policy::Policy;
+
+mod judge;
+mod live;
+mod report;
+mod text;
+
+/// Tell whether a change would be admitted, from manifests or from the cluster as it is.
+///
+/// Exit code 0: it is allowed, if need be one move after the other. 1: it is refused. 2: that could not be told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Policies (and releases): a file, a folder or '-' for standard input. With --live the cluster's are taken where
+    /// this is left out.
+    #[arg(long, value_name = "PATH", required_unless_present = "live")]
+    policy: Vec<Source>,
+
+    /// More releases, where they are kept apart from the policies.
+    #[arg(long, value_name = "PATH")]
+    release: Vec<Source>,
+
+    /// The state before: manifests, or what `kubectl get deployments,replicasets -o yaml` printed. /dev/null stands
+    /// for a first install.
+    #[arg(long, value_name = "PATH", required_unless_present = "live", conflicts_with = "live")]
+    before: Option<Source>,
+
+    /// Take the state before from the cluster that the kubeconfig names.
+    #[arg(long)]
+    live: bool,
+
+    /// The state after: the manifests that are to be applied.
+    #[arg(long, value_name = "PATH")]
+    after: Source,
+
+    /// The namespace of manifests that name none.
+    #[arg(short, long)]
+    namespace: Option<String>,
+
+    /// Judge each move against the state before only, as if all were asked for in the same moment.
+    #[arg(long)]
+    at_once: bool,
+
+    /// How to print the answer.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Also tell the versions of all components and how each was known.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A state of the world: what is known of each namespace.
+type State = BTreeMap<String, Install>;
+
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    let inputs = [Some(&args.after), args.before.as_ref()].into_iter().flatten();
+    let stdin = inputs.chain(&args.policy).chain(&args.release).filter(|source| **source == Source::Stdin).count();
+    if stdin > 1 {
+        bail!("standard input can be read once only: use '-' in one place, and files in the others");
+    }
+    let report = judge(args)?;
+    match args.output {
+        Format::Text => text::print(&report, args.verbose, out)?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(if report.allowed { Outcome::Done } else { Outcome::Refused })
+}
+
+fn judge(args: &Args) -> anyhow::Result<Report> {
+    let cluster = args.live.then(live::Cluster::connect).transpose()?;
+    let mut notes = Vec::new();
+    let policies = policies(args, cluster.as_ref(), &mut notes)?;
+    let namespace = args.namespace.as_deref().or_else(|| only_namespace(&policies));
+    let after = Manifests::load(std::slice::from_ref(&args.after), namespace)?;
+    if after.workloads() == 0 {
+        bail!("{} holds no workload: there is nothing to judge", args.after);
+    }
+    let mut given = after.policies.len() + after.releases.len();
+    let before: State = match (&cluster, &args.before) {
+        (Some(cluster), _) => {
+            let governed = policies.iter().flat_map(|policy| &policy.namespaces);
+            let wanted = with_workloads(&after).into_iter().chain(args.namespace.as_deref());
+            let wanted: BTreeSet<&str> = wanted.collect();
+            cluster.installs(governed.map(String::as_str).filter(|name| wanted.contains(name)))?
+        }
+        (None, Some(source)) => {
+            let before = Manifests::load(std::slice::from_ref(source), namespace)?;
+            given += before.policies.len() + before.releases.len();
+            before.namespaces
+        }
+        (None, None) => bail!("nothing says what the state before is: give --before or --live"),
+    };
+    if given > 0 {
+        let note =
+            "policies and releases in --before and --after are not looked at: give them with --policy or --release";
+        notes.push(note.to_owned());
+    }
+    let now = Timestamp::now();
+    report::report(&policies, &before, &after.namespaces, notes, |policy, before, after| {
+        judge::judge(policy, before, after, now, args.at_once)
+    })
+}
+
+/// The only namespace that all policies govern, where there is just one: it is what manifests without one mean.
+fn only_namespace(policies: &[Policy]) -> Option<&str> {
+    let all: BTreeSet<&str> =
+        policies.iter().flat_map(|policy| &policy.namespaces).map(std::string::String::as_str).collect();
+    all.first().copied().filter(|_| all.len() == 1)
+}
+
+/// The policies with their release lines. What is wrong in a file is an error; what is wrong in the cluster is a note,
+/// because the guard there goes on without it.
+fn policies(args: &Args, cluster: Option<&live::Cluster>, notes: &mut Vec<String>) -> anyhow::Result<Vec<Policy>> {
+    let sources: Vec<Source> = args.policy.iter().chain(&args.release).cloned().collect();
+    let files = Manifests::load(&sources, args.namespace.as_deref().or(Some("default")))?;
+    let mut origins: BTreeMap<String, String> = BTreeMap::new();
+    let mut policies: Vec<UpgradePolicy> = Vec::new();
+    let mut releases: Vec<PlatformRelease> = Vec::new();
+    for found in files.policies {
+        origins.insert(policy_key(&found.object), found.origin.to_string());
+        policies.push(found.object);
+    }
+    for found in files.releases {
+        origins.insert(release_key(&found.object), found.origin.to_string());
+        releases.push(found.object);
+    }
+    if let (Some(cluster), true) = (cluster, args.policy.is_empty()) {
+        policies.extend(cluster.policies()?);
+        let known: BTreeSet<String> = releases.iter().map(release_key).collect();
+        releases.extend(cluster.releases()?.into_iter().filter(|release| !known.contains(&release_key(release))));
+    }
+    if policies.is_empty() {
+        match args.policy.first() {
+            Some(source) => bail!("{source} holds no UpgradePolicy"),
+            None => bail!("the cluster has no UpgradePolicy: give one with --policy"),
+        }
+    }
+    let mut problems = Vec::new();
+    let mut read = Vec::new();
+    for policy in &policies {
+        let key = policy_key(policy);
+        let tell = |key: &str, wrong: &PolicyProblems| match origins.get(key) {
+            Some(origin) => wrong.0.iter().map(|problem| format!("{origin}, {key}: {problem}")).collect(),
+            None => vec![format!("{key} in the cluster: {wrong}")],
+        };
+        match Policy::try_from(policy) {
+            Ok(policy) => {
+                let (policy, wrong) = with_releases(policy, &releases);
+                for (name, wrong) in &wrong {
+                    let key = format!("PlatformRelease {name}");
+                    let told = tell(&key, wrong);
+                    if origins.contains_key(&key) { problems.extend(told) } else { notes.extend(told) }
+                }
+                read.push(policy);
+            }
+            Err(wrong) if origins.contains_key(&key) => problems.extend(tell(&key, &wrong)),
+            Err(wrong) => notes.extend(tell(&key, &wrong)),
+        }
+    }
+    for release in releases
+        .iter()
+        .filter(|one| policies.iter().all(|policy| policy.metadata.name.as_deref() != Some(&one.spec.policy)))
+    {
+        notes.push(format!("{} is of policy '{}', which is not given", release_key(release), release.spec.policy));
+    }
+    twice(&policies, &releases, &mut problems);
+    if problems.is_empty() { Ok(read) } else { bail!("{}", problems.join("\n")) }
+}
+
+fn policy_key(policy: &UpgradePolicy) -> String {
+    format!("UpgradePolicy {}", policy.metadata.name.as_deref().unwrap_or_default())
+}
+
+fn release_key(release: &PlatformRelease) -> String {
+    format!("PlatformRelease {}", release.metadata.name.as_deref().unwrap_or_default())
+}
+
+/// Two objects of one name cannot both be in a cluster, so nothing tells which is meant.
+fn twice(policies: &[UpgradePolicy], releases: &[PlatformRelease], problems: &mut Vec<String>) {
+    let mut seen = BTreeSet::new();
+    for key in policies.iter().map(policy_key).chain(releases.iter().map(release_key)) {
+        if key.ends_with(' ') {
+            problems.push(format!("a {} has no metadata.name: give it one", key.trim_end()));
+        } else if !seen.insert(key.clone()) {
+            problems.push(format!("{key} is given twice: remove one of them"));
+        }
+    }
+}

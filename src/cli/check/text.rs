@@ -1,0 +1,197 @@
+//! The answer as a person reads it.
+
+use std::io::{self, Write};
+
+use super::report::{AllAtOnce, ChangeReport, InstallReport, MoveReport, ReasonReport, Report};
+use crate::cli::output::{COLUMNS, wrap};
+use crate::cli::{Output, Paint};
+use crate::domain::decision::Verdict;
+use crate::domain::policy::OnNotYet;
+
+/// Where what is said of a workload begins.
+const INDENT: usize = 11;
+
+/// Prints `report`; with `verbose` also versions and how they were known.
+pub(super) fn print(report: &Report, verbose: bool, out: &mut Output<'_>) -> io::Result<()> {
+    for (number, install) in report.installs.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        print_install(install, verbose, out)?;
+    }
+    if !report.not_governed.is_empty() {
+        writeln!(out)?;
+        for namespace in &report.not_governed {
+            writeln!(out, "no policy governs namespace {namespace}: everything is allowed there")?;
+        }
+    }
+    if !report.notes.is_empty() {
+        writeln!(out)?;
+    }
+    for note in &report.notes {
+        paragraph(&format!("note: {note}"), 0, out)?;
+    }
+    Ok(())
+}
+
+fn print_install(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -> io::Result<()> {
+    let paint = out.paint;
+    let in_order = install.changes.iter().any(|change| change.step.is_some()) && install.changes.len() > 1;
+    let answer = match (install.allowed, install.changes.is_empty()) {
+        (_, true) => paint.good("nothing changes"),
+        (true, _) if in_order => paint.good("allowed, in this order"),
+        (true, _) => paint.good("allowed"),
+        (false, _) => paint.bad("refused"),
+    };
+    writeln!(out, "{}, policy {}: {answer}", paint.strong(&install.namespace), install.policy)?;
+    if !install.changes.is_empty() {
+        writeln!(out)?;
+    }
+    let width = install.changes.iter().map(|change| change.workload.len()).max().unwrap_or_default();
+    let last_step = install.changes.iter().filter_map(|change| change.step).max();
+    for change in &install.changes {
+        print_change(change, width, last_step, verbose, out)?;
+    }
+    if in_order && install.allowed {
+        writeln!(out)?;
+        paragraph("Let each rollout complete before the next step.", 2, out)?;
+    }
+    if let Some(all_at_once) = &install.all_at_once {
+        print_all_at_once(all_at_once, install.on_not_yet, out)?;
+    }
+    if !install.exhaustive {
+        paragraph("Not every order was tried: there are too many.", 2, out)?;
+    }
+    print_rest(install, verbose, out)
+}
+
+/// What is not a change that is judged: removals, what stays, what is nobody's.
+fn print_rest(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -> io::Result<()> {
+    let unchanged = install.unchanged.len();
+    if !install.removed.is_empty() || unchanged > 0 || (verbose && install.not_governed > 0) {
+        writeln!(out)?;
+    }
+    for removed in &install.removed {
+        writeln!(out, "  removed    {removed}: a removal is never refused")?;
+    }
+    if verbose {
+        let width = install.unchanged.iter().map(|change| change.workload.len()).max().unwrap_or_default();
+        for change in &install.unchanged {
+            let versions: Vec<String> =
+                change.moves.iter().map(|one| format!("{} {}", one.component, known(one))).collect();
+            writeln!(out, "  unchanged  {:width$}  {}", change.workload, versions.join(", "))?;
+        }
+        if install.not_governed > 0 {
+            writeln!(out, "  not governed: {}", counted(install.not_governed, "workload"))?;
+        }
+    } else if unchanged > 0 {
+        writeln!(out, "  unchanged  {}", counted(unchanged, "workload"))?;
+    }
+    Ok(())
+}
+
+fn print_change(
+    change: &ChangeReport,
+    width: usize,
+    last_step: Option<usize>,
+    verbose: bool,
+    out: &mut Output<'_>,
+) -> io::Result<()> {
+    let paint = out.paint;
+    let (label, colour): (String, fn(Paint, &str) -> String) = match (change.step, change.verdict) {
+        (Some(step), _) => (format!("step {step}"), Paint::good),
+        (None, verdict) if verdict == Verdict::Allow.as_str() => ("allowed".to_owned(), Paint::good),
+        (None, verdict) if verdict == Verdict::NotYet.as_str() => ("not yet".to_owned(), Paint::caution),
+        (None, _) => ("never".to_owned(), Paint::bad),
+    };
+    let mut whats: Vec<String> = change.moves.iter().map(|one| moved(one, verbose)).collect();
+    whats.extend(change.restarts.iter().map(|one| format!("{} restarts on '{}'", one.component, one.on)));
+    whats.extend(change.replicas.map(|[from, to]| format!("{from} -> {to} replicas")));
+    let label_width = INDENT - 4;
+    for (number, what) in whats.iter().enumerate() {
+        if number == 0 {
+            let label = colour(paint, &format!("{label:label_width$}"));
+            writeln!(out, "  {label}  {:width$}  {what}", change.workload)?;
+        } else {
+            writeln!(out, "{:1$}{what}", "", INDENT + width + 2)?;
+        }
+    }
+    let refused = change.step.is_none() && !change.reasons.is_empty();
+    if let (true, Some(step)) = (refused && change.before.is_some(), last_step) {
+        paragraph(&format!("also after step {step}:"), INDENT, out)?;
+    }
+    for reason in &change.reasons {
+        print_reason(reason, "", out)?;
+    }
+    for warning in &change.warnings {
+        print_reason(warning, &paint.caution("warning "), out)?;
+    }
+    Ok(())
+}
+
+fn print_reason(reason: &ReasonReport, prefix: &str, out: &mut Output<'_>) -> io::Result<()> {
+    let text = format!("[{}] {}: {}", reason.code, reason.what, reason.facts);
+    let prefix_width = if prefix.is_empty() { 0 } else { "warning ".len() };
+    for (number, line) in wrap(&text, COLUMNS - INDENT - prefix_width).into_iter().enumerate() {
+        writeln!(out, "{:INDENT$}{}{line}", "", if number == 0 { prefix } else { "" })?;
+    }
+    if !reason.remedy.is_empty() {
+        paragraph(&format!("-> {}", reason.remedy), INDENT, out)?;
+    }
+    Ok(())
+}
+
+/// `api 2.2.0 -> 2.3.0`, with how the new version was known for those who ask.
+fn moved(one: &MoveReport, verbose: bool) -> String {
+    let to = if verbose { known(one) } else { one.to.clone() };
+    match &one.from {
+        Some(from) => format!("{} {from} -> {to}", one.component),
+        None => format!("{} {to}, new", one.component),
+    }
+}
+
+fn known(one: &MoveReport) -> String {
+    match &one.known_by {
+        Some(source) => format!("{} ({source})", one.to),
+        None => format!("{} (no source tells a version)", one.to),
+    }
+}
+
+fn print_all_at_once(foretold: &AllAtOnce, on_not_yet: OnNotYet, out: &mut Output<'_>) -> io::Result<()> {
+    let OnNotYet::Deny = on_not_yet;
+    let AllAtOnce { refused_at_first, tries_all, stops_at_first } = foretold;
+    writeln!(out)?;
+    if refused_at_first.is_empty() {
+        return paragraph("Applied all at once (onNotYet: Deny), everything is admitted.", 2, out);
+    }
+    let names = refused_at_first.join(", ");
+    paragraph(&format!("Applied all at once (onNotYet: Deny), refused at first: {names}."), 2, out)?;
+    let retried = match &tries_all.stuck_at {
+        None => format!(
+            "Argo CD retries and Helm can be run again: everything is in place after {}, if each rollout completes \
+             before the next.",
+            counted(tries_all.attempts, "attempt")
+        ),
+        Some(stuck) => format!("Argo CD and Helm never get past {stuck}: apply the steps one by one."),
+    };
+    paragraph(&retried, 2, out)?;
+    let flux = match &stops_at_first.stuck_at {
+        None => format!("A single Flux Kustomization gets there in {}.", counted(stops_at_first.attempts, "attempt")),
+        Some(stuck) => format!(
+            "A single Flux Kustomization stops at the first refusal in alphabetical order, {stuck}, for ever: split it \
+             into several with dependsOn."
+        ),
+    };
+    paragraph(&flux, 2, out)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn paragraph(text: &str, indent: usize, out: &mut Output<'_>) -> io::Result<()> {
+    for line in wrap(text, COLUMNS - indent) {
+        writeln!(out, "{:indent$}{line}", "")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The command line: one file per subcommand.
+//!
+//! To add one: a module with `Args` (clap) and `run(&Args, &mut Output)`, a variant of [`Command`] and an arm in
+//! [`Cli::run`].
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod certs;
+pub mod check;
+mod completions;
+pub mod crds;
+mod demo;
+mod output;
+pub mod rules;
+mod serve;
+pub mod webhook;
+
+pub use output::{Output, Paint};
+
+/// Keeps a platform of several workloads from being upgraded in the wrong order or too far apart.
+#[derive(Debug, Parser)]
+#[command(name = "upgrade-guard", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Check(check::Args),
+    Demo(demo::Args),
+    Rules(rules::Args),
+    Crds(crds::Args),
+    Webhook(webhook::Args),
+    Certs(certs::Args),
+    Completions(completions::Args),
+}
+
+/// What a command came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it was asked for, or the change is allowed: exit code 0.
+    Done,
+    /// The change is refused: exit code 1.
+    Refused,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Refused => Self::from(REFUSED),
+        }
+    }
+}
+
+const REFUSED: u8 = 1;
+/// clap leaves with the same code when it cannot read the command line.
+const COULD_NOT_TELL: u8 = 2;
+
+impl Cli {
+    /// Runs the command and writes what it has to say to `out`.
+    ///
+    /// # Errors
+    /// When it could not do what it was asked for.
+    pub fn run(self, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+        match self.command {
+            Command::Serve(args) => serve::run(&args, out),
+            Command::Check(args) => check::run(&args, out),
+            Command::Demo(args) => demo::run(&args, out),
+            Command::Rules(args) => rules::run(&args, out),
+            Command::Crds(args) => crds::run(&args, out),
+            Command::Webhook(args) => webhook::run(&args, out),
+            Command::Certs(args) => certs::run(&args, out),
+            Command::Completions(args) => completions::run(&args, &mut Self::command(), out),
+        }
+    }
+}
+
+/// Reads the command line, runs what it says and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Two TLS providers could be compiled in by feature unification; the choice is made here. An error only says
+    // that one was chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let stdout = io::stdout();
+    let paint = Paint::for_terminal(&stdout);
+    let mut writer = io::BufWriter::new(stdout.lock());
+    let result = cli.run(&mut Output::new(&mut writer, paint));
+    let result = result.and_then(|outcome| writer.flush().map(|()| outcome).map_err(Into::into));
+    match result {
+        Ok(outcome) => outcome.into(),
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writer.flush();
+            for (number, line) in format!("{error:#}").lines().enumerate() {
+                eprintln!("{}{line}", if number == 0 { "error: " } else { "       " });
+            }
+            ExitCode::from(COULD_NOT_TELL)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,274 @@
+//! `upgrade-guard serve`: the webhook.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{Outcome, Output};
+use crate::admission::{Admission, Cluster, Observer, register};
+use crate::api::{PolicyProblems, with_releases};
+use crate::cluster::files::{Manifests, Source};
+use crate::cluster::index::SharedIndex;
+use crate::cluster::snapshot::Snapshot;
+use crate::cluster::watch::{self, WatchObserver};
+use crate::domain::decision::{Decision, Reason};
+use crate::domain::policy::Policy;
+use crate::server::metrics::{Metrics, Review};
+use crate::server::readiness::{Gate, Readiness};
+use crate::server::shutdown::{Ended, signals};
+use crate::server::{Server, ServerOptions};
+
+/// Answer the API server's reviews.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to answer reviews over HTTPS.
+    #[arg(long, default_value = "[::]:9443", env = "UPGRADE_GUARD_LISTEN")]
+    listen: SocketAddr,
+
+    /// Where to answer /livez, /readyz and /metrics over plain HTTP.
+    #[arg(long, default_value = "[::]:9080", env = "UPGRADE_GUARD_OPS_LISTEN")]
+    ops_listen: SocketAddr,
+
+    /// The folder with tls.crt and tls.key; see 'upgrade-guard certs'. Changes are picked up.
+    #[arg(long, value_name = "DIR", env = "UPGRADE_GUARD_CERTS")]
+    certs: PathBuf,
+
+    /// Read the cluster from manifests instead of from Kubernetes. They are read again for each review.
+    #[arg(long, value_name = "PATH", conflicts_with = "register")]
+    cluster_from: Option<PathBuf>,
+
+    /// Write this URL and the CA bundle into the webhook configuration, for a guard outside of the cluster.
+    #[arg(long, value_name = "URL")]
+    register: Option<String>,
+
+    /// The CA bundle for --register [default: ca.crt in the folder of --certs].
+    #[arg(long, value_name = "FILE", requires = "register")]
+    ca_file: Option<PathBuf>,
+
+    /// How many seconds to go on accepting connections after the first signal to end, until nobody is sent here.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    leave_after: u64,
+
+    /// How the log on standard error is written; what is in it is set by `RUST_LOG`.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    start_log(args.log_format);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    match runtime.block_on(serve(args, out))? {
+        Ended::Drained => Ok(Outcome::Done),
+        Ended::DeadlinePassed => bail!("the end took too long: connections were cut"),
+        Ended::Aborted => bail!("aborted by a second signal"),
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+async fn serve(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Ended> {
+    let (readiness, metrics) = (Readiness::new(), Metrics::new());
+    let mut options = ServerOptions::new(args.listen, args.ops_listen, args.certs.clone());
+    options.shutdown.propagation_delay = Duration::from_secs(args.leave_after);
+    let server = Server::bind(options, readiness.clone(), metrics.clone()).await?;
+    let signals = signals().context("cannot listen for signals")?;
+    // One line for whoever started this with port 0.
+    writeln!(out, "listening https={} ops={}", server.https_address(), server.ops_address())?;
+    out.flush()?;
+
+    let ending = server.phases().closing;
+    let (cluster, feed, observer) = match &args.cluster_from {
+        Some(path) => from_manifests(path, metrics)?,
+        None => from_kubernetes(args, metrics, &readiness, &ending).await?,
+    };
+    let router = Admission::new(cluster, observer).router();
+    tokio::select! {
+        ended = server.serve(router, signals) => Ok(ended),
+        error = feed => Err(error.context("the cluster view has ended")),
+    }
+}
+
+/// What keeps the cluster view fresh; it only ends when it fails.
+type Feed = BoxFuture<'static, anyhow::Error>;
+
+/// The cluster, what keeps its view fresh, and who counts what happens.
+type Parts = (Arc<dyn Cluster>, Feed, Arc<Told>);
+
+fn from_manifests(path: &Path, metrics: Metrics) -> anyhow::Result<Parts> {
+    let files = ManifestCluster { source: Source::Path(path.to_owned()) };
+    files.load().map_err(anyhow::Error::msg)?;
+    let observer = Arc::new(Told { metrics, gates: Mutex::default() });
+    Ok((Arc::new(files), futures::future::pending().boxed(), observer))
+}
+
+async fn from_kubernetes(
+    args: &Args,
+    metrics: Metrics,
+    readiness: &Readiness,
+    ending: &CancellationToken,
+) -> anyhow::Result<Parts> {
+    let client = kube::Client::try_default().await.context(
+        "cannot tell how to reach Kubernetes; set KUBECONFIG, run in a pod, or read manifests with --cluster-from",
+    )?;
+    if let Some(url) = &args.register {
+        let ca_file = args.ca_file.clone().unwrap_or_else(|| args.certs.join("ca.crt"));
+        tokio::spawn(ending.clone().run_until_cancelled_owned(register::keep(client.clone(), url.clone(), ca_file)));
+    }
+    let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
+    let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()) });
+    let index = SharedIndex::new();
+    let watches = watch::run(client, index.clone(), Arc::clone(&observer) as Arc<dyn WatchObserver>, ending.clone());
+    let feed = watches.then(|result| async move {
+        match result {
+            // The watches end with the process; what is left to do is the drain's.
+            Ok(()) => futures::future::pending().await,
+            Err(error) => anyhow::Error::new(error),
+        }
+    });
+    Ok((Arc::new(WatchedCluster { index }), feed.boxed(), observer))
+}
+
+/// The cluster as the watches see it.
+struct WatchedCluster {
+    index: SharedIndex,
+}
+
+impl Cluster for WatchedCluster {
+    fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>> {
+        self.index.settled_snapshot(namespace).map(Ok).boxed()
+    }
+
+    fn policy(&self, name: &str) -> Option<Arc<Policy>> {
+        self.index.read(|index| index.policy(name))
+    }
+}
+
+/// The cluster as manifests say, for demonstrations: read anew for each review, so that there is nothing to wait for.
+struct ManifestCluster {
+    source: Source,
+}
+
+impl ManifestCluster {
+    fn load(&self) -> Result<(Manifests, Vec<Arc<Policy>>), String> {
+        let manifests =
+            Manifests::load(std::slice::from_ref(&self.source), None).map_err(|errors| errors.to_string())?;
+        let releases: Vec<_> = manifests.releases.iter().map(|found| &found.object).collect();
+        let policies = manifests.policies.iter().map(|found| {
+            let at = |problems: PolicyProblems| format!("{}: {problems}", found.origin);
+            let policy = Policy::try_from(&found.object).map_err(at)?;
+            let (policy, mut problems) = with_releases(policy, releases.iter().copied());
+            match problems.pop_first() {
+                None => Ok(Arc::new(policy)),
+                Some((release, problems)) => Err(format!("PlatformRelease {release}: {problems}")),
+            }
+        });
+        let policies = policies.collect::<Result<_, String>>()?;
+        Ok((manifests, policies))
+    }
+}
+
+impl Cluster for ManifestCluster {
+    fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>> {
+        let snapshot = self.load().map(|(mut manifests, policies)| {
+            let governing: Arc<[_]> =
+                policies.into_iter().filter(|policy| policy.namespaces.contains(namespace)).collect();
+            let inventory = manifests.namespaces.remove(namespace).unwrap_or_default().inventory;
+            (!governing.is_empty()).then(|| Snapshot { policies: governing, inventory: Arc::new(inventory) })
+        });
+        futures::future::ready(snapshot).boxed()
+    }
+
+    fn policy(&self, name: &str) -> Option<Arc<Policy>> {
+        let (_, policies) = self.load().ok()?;
+        policies.into_iter().find(|policy| policy.name == name)
+    }
+}
+
+/// Tells the metrics and the readiness what happens.
+struct Told {
+    metrics: Metrics,
+    gates: Mutex<HashMap<&'static str, WatchGate>>,
+}
+
+/// The readiness of one watch: its first list opens the gate for good, because what was known stays in use.
+struct WatchGate {
+    gate: Gate,
+    listed: bool,
+}
+
+impl Observer for Told {
+    fn decided(&self, decision: &Decision, subject: Option<(&str, &str)>, dry_run: bool) {
+        let count = |component: &str, rule: &'static str, verdict: &'static str, mode: &'static str| {
+            self.metrics.review(&Review { component, rule, verdict, mode, dry_run });
+        };
+        let of_reason = |reason: &Reason, verdict: &'static str| {
+            count(&reason.component, reason.rule.row().code, verdict, reason.mode.as_str());
+        };
+        for reason in &decision.reasons {
+            of_reason(reason, reason.verdict.as_str());
+        }
+        for reason in decision.warnings.iter().chain(&decision.audits) {
+            of_reason(reason, "Allow");
+        }
+        if decision.reasons.is_empty()
+            && let Some((_, component)) = subject
+        {
+            count(component, "none", decision.verdict.as_str(), "none");
+        }
+    }
+
+    fn answered(&self, path: &'static str, elapsed: Duration) {
+        self.metrics.review_duration(path, elapsed);
+    }
+}
+
+impl WatchObserver for Told {
+    fn synced(&self, kind: &'static str, synced: bool) {
+        self.metrics.watch_synced(kind, synced);
+        if let Some(watch) = self.gates.lock().get_mut(kind).filter(|_| synced) {
+            watch.gate.open();
+            watch.listed = true;
+        }
+    }
+
+    fn event(&self, kind: &'static str) {
+        self.metrics.watch_event(kind);
+    }
+
+    fn invalid(&self, kind: &'static str, object: &str, message: &str) {
+        tracing::warn!(kind, object, message, "an object cannot be used; what it said before stays in force");
+        self.metrics.watch_error(kind);
+    }
+
+    fn error(&self, kind: &'static str, message: &str) {
+        self.metrics.watch_error(kind);
+        if let Some(watch) = self.gates.lock().get(kind).filter(|watch| !watch.listed) {
+            watch.gate.close(message.to_owned());
+        }
+    }
+}
