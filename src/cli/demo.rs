@@ -1,7 +1,7 @@
 //! `upgrade-guard demo`: the guide's upgrade in the wrong and in the right order, through real HTTPS reviews.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
@@ -20,9 +20,13 @@ mod script;
 
 /// Show what the guard does, without Kubernetes: a guard on loopback, an upgrade in the wrong and in the right order.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Play against this policy instead of the one in manifests/policies/stoa.yaml.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
 
-pub(super) fn run(_: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let (certs, manifests) = (folder.path().join("certs"), folder.path().join("cluster"));
     for made in [&certs, &manifests] {
@@ -31,16 +35,18 @@ pub(super) fn run(_: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     DevelopmentCertificate::make(&["127.0.0.1".to_owned()], 1)
         .and_then(|made| made.write(&certs))
         .context("cannot make certificates")?;
-    let mut platform = Platform::start(&manifests)?;
+    let policy = args
+        .policy
+        .as_ref()
+        .map(|path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
+    let mut platform = Platform::start(&manifests, policy.transpose()?.as_deref())?;
     let guard = Guard::start(&certs, &manifests)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let reviewer = Reviewer::new(&guard.address, &certs.join(AUTHORITY_FILE))?;
 
-    writeln!(
-        out,
-        "A platform of four workloads, all at 2.2.0, is upgraded to 2.3.0. Its policy: manifests/policies/stoa.yaml"
-    )?;
+    let shown = args.policy.as_deref().unwrap_or(Path::new("manifests/policies/stoa.yaml"));
+    writeln!(out, "A platform of four workloads, all at 2.2.0, is upgraded to 2.3.0 under {}.", shown.display())?;
     writeln!(out, "Each attempt is an AdmissionReview to https://{}/validate.", guard.address)?;
     let mut wrong = 0_usize;
     for step in SCRIPT {
