@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let reviewer = Reviewer::new(&guard.address, &certs.join(AUTHORITY_FILE))?;
 
-    let shown = args.policy.as_deref().unwrap_or(Path::new("manifests/policies/stoa.yaml"));
+    let shown = args.policy.clone().unwrap_or_else(|| "manifests/policies/stoa.yaml".into());
     writeln!(out, "A platform of four workloads, all at 2.2.0, is upgraded to 2.3.0 under {}.", shown.display())?;
     writeln!(out, "Each attempt is an AdmissionReview to https://{}/validate.", guard.address)?;
     let mut wrong = 0_usize;
@@ -104,17 +104,13 @@ fn report(
         Verdict::NotYet => "not yet",
         Verdict::Never => "never",
     };
-    let mut reason = answer.reason.clone();
-    for warning in &answer.warnings {
-        reason += &format!(" Warning: {warning}");
-    }
-    if answer.verdict != expected {
-        reason += &format!(" EXPECTED {expected}");
-    }
+    let warnings = answer.warnings.iter().map(|warning| format!("Warning: {warning}"));
+    let surprise = (answer.verdict != expected).then(|| format!("EXPECTED {expected}"));
+    let reason: Vec<String> = [answer.reason.clone()].into_iter().chain(warnings).chain(surprise).collect();
     let cells = [
         vec![component.to_owned(), format!("{from} -> {to}")],
         vec![verdict.to_owned()],
-        wrap(&reason, WIDTHS[2]),
+        wrap(&reason.join(" "), WIDTHS[2]),
         wrap(&answer.remedy, WIDTHS[3]),
     ];
     let paint = out.paint;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::inventory::{Inventory, version_of};
+use super::object::WorkloadKind;
 use super::record::WorkloadRecord;
 use crate::domain::change::{Change, Move, Restart};
 use crate::domain::image::ImageRef;
@@ -30,7 +31,8 @@ pub fn change(
         moves = resumed(policy, inventory, new);
     }
     let restarts = if moves.is_empty() { restarts(policy, old, new, &assigned) } else { vec![] };
-    let fewer = old.is_some_and(|old| new.replicas < old.replicas);
+    // The pods of a DaemonSet are the cluster's nodes, not a wish.
+    let fewer = old.is_some_and(|old| new.kind != WorkloadKind::DaemonSet && new.replicas < old.replicas);
     let subject = moves.first().map_or(assigned[0].0, |step| step.component);
     let touches_capacity = !moves.is_empty() || fewer;
     let capacity = touches_capacity.then(|| inventory.capacity(policy, new, subject, moves.is_empty()));
