@@ -2,5 +2,7 @@
 
 mod support;
 
+#[path = "kubernetes/index.rs"]
+mod index;
 #[path = "kubernetes/smoke.rs"]
 mod smoke;
