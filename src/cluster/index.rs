@@ -178,7 +178,11 @@ impl Index {
 
     /// Whether what is known of `namespace` is complete.
     fn is_settled(&self, namespace: &str) -> bool {
-        if self.namespaces.contains_key(namespace) { self.is_synced() } else { self.lists.contains_key(&Source::Policies) }
+        if self.namespaces.contains_key(namespace) {
+            self.is_synced()
+        } else {
+            self.lists.contains_key(&Source::Policies)
+        }
     }
 
     /// The kinds whose lists are still to come.

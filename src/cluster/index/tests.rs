@@ -320,6 +320,8 @@ fn a_policy_that_asks_for_more_waits_for_a_new_list() {
     assert_eq!(index.read(Index::generation), 2);
     let mut settled = std::pin::pin!(index.settled_snapshot("stoa"));
     assert!(settled.as_mut().now_or_never().is_none());
+    // Nobody else waits with it.
+    assert!(index.settled_snapshot("elsewhere").now_or_never().expect("nothing to wait for").is_none());
 
     // What was listed before the change lacks the portal, whenever it arrives.
     assert!(!relist_of(&index, DEPLOYMENTS, 1, []));
