@@ -52,7 +52,12 @@ impl World {
     pub fn of(policy: &Value) -> Self {
         let policy: UpgradePolicy = serde_json::from_value(policy.clone()).unwrap();
         let policy = Policy::try_from(&policy).unwrap();
-        Self { policies: vec![policy], inventory: Inventory::default(), view: Sight::Clear, replica_sets: BTreeSet::new() }
+        Self {
+            policies: vec![policy],
+            inventory: Inventory::default(),
+            view: Sight::Clear,
+            replica_sets: BTreeSet::new(),
+        }
     }
 
     /// The whole platform, settled, with every workload at `version` and Keycloak at 24.0.0.
