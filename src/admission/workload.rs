@@ -1,6 +1,7 @@
 //! Reviews of workloads and of their scale subresource.
 
 use jiff::Timestamp;
+use kube::core::admission::Operation;
 use kube::core::{DynamicObject, Object};
 use serde::Deserialize;
 
@@ -28,6 +29,14 @@ pub(super) async fn review(admission: &Admission, request: &Request, kind: Workl
         Err(error) => return refuse(request, &error),
     };
     let old = match record(kind, request, request.old_object.as_ref()) {
+        // What is created had no state before, and what is updated had one: a request that says otherwise could make
+        // a move look like none.
+        Ok(Some(_)) if request.operation == Operation::Create => {
+            return refuse(request, "it is new and has an old object");
+        }
+        Ok(None) if request.operation == Operation::Update => {
+            return refuse(request, "the request carries no old object");
+        }
         Ok(old) => old,
         Err(error) => return refuse(request, &error),
     };
