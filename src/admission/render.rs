@@ -92,8 +92,13 @@ fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
     let mut note = |key: &str, value: String| response.audit_annotations.insert(key.to_owned(), clean(&value));
     note("verdict", decision.verdict.to_string());
     let all = || decision.reasons.iter().chain(&decision.warnings).chain(&decision.audits);
-    let mut rules: Vec<&str> = all().map(|reason| reason.rule.row().code).collect();
-    rules.dedup();
+    let mut rules: Vec<&str> = Vec::new();
+    for reason in all() {
+        let code = reason.rule.row().code;
+        if !rules.contains(&code) {
+            rules.push(code);
+        }
+    }
     if !rules.is_empty() {
         note("rules", rules.join(","));
     }
@@ -135,9 +140,20 @@ fn refuse(mut response: AdmissionResponse, text: &str) -> AdmissionResponse {
     response
 }
 
+/// The longest text in an answer. Real ones stay far below; a tag may be as long as an object.
+const LONGEST: usize = 8192;
+
+/// Whether `c` could break a line, or turn what follows it around on a terminal.
+fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// One line, without the words on which engines delete and recreate a Deployment, wherever they came from.
 fn clean(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = text.chars().take(LONGEST).map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
+    if line.len() < text.len() && text.chars().nth(LONGEST).is_some() {
+        line.push_str("...");
+    }
     let lower = line.to_ascii_lowercase();
     if !lower.contains("immutable") {
         return line;
@@ -156,11 +172,40 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::Mode;
+    use crate::domain::rules::Rule;
+
+    #[test]
+    fn the_audit_log_names_each_rule_once() {
+        let reason = |rule, verdict| Reason {
+            rule,
+            verdict,
+            mode: Mode::Enforce,
+            component: "api".to_owned(),
+            from: None,
+            to: None,
+            what: String::new(),
+            facts: String::new(),
+            remedy: String::new(),
+        };
+        let decision = Decision {
+            verdict: Verdict::NotYet,
+            reasons: vec![reason(Rule::Skew, Verdict::NotYet), reason(Rule::Version, Verdict::NotYet)],
+            warnings: vec![reason(Rule::Skew, Verdict::Allow)],
+            audits: vec![],
+        };
+        let mut response = AdmissionResponse::invalid("");
+        annotate(&mut response, &decision);
+        assert_eq!(response.audit_annotations["rules"], "UG-SKEW,UG-VERSION");
+    }
 
     #[test]
     fn texts_are_cleaned() {
         assert_eq!(clean("a\nb\tc"), "a b c");
         assert_eq!(clean("Ä field is IMMUTABLE here"), "Ä field is im-mutable here");
         assert_eq!(clean("plain"), "plain");
+        assert_eq!(clean("2.3.0\u{2028}next\u{202e}0.3.2"), "2.3.0 next 0.3.2");
+        assert_eq!(clean(&"ä".repeat(LONGEST)), "ä".repeat(LONGEST));
+        assert_eq!(clean(&"x".repeat(LONGEST + 1)), format!("{}...", "x".repeat(LONGEST)));
     }
 }
