@@ -44,7 +44,7 @@ impl Caller {
                 "A single Flux Kustomization stops here for ever: give each component a Kustomization of its own, with \
                  dependsOn and wait.",
             ),
-            Self::FluxHelm => Some("Set upgrade.strategy to RetryOnFailure."),
+            Self::FluxHelm => Some("Set spec.upgrade.strategy.name of the HelmRelease to RetryOnFailure."),
             Self::Helm => Some("Run helm upgrade again when that is done."),
             Self::Other => None,
         }
