@@ -75,7 +75,7 @@ pub fn configuration(client: &WebhookClientConfig) -> ValidatingWebhookConfigura
         metadata: ObjectMeta { name: Some(CONFIGURATION.to_owned()), ..ObjectMeta::default() },
         webhooks: Some(vec![
             ValidatingWebhook {
-                match_conditions: condition("version-pause-or-replicas-changed", WORKLOAD_CHANGED),
+                match_conditions: Some(condition("version-pause-or-replicas-changed", WORKLOAD_CHANGED)),
                 namespace_selector: Some(governable_namespaces()),
                 rules: Some(vec![
                     rule("apps", &["deployments", "statefulsets", "daemonsets"], &["CREATE", "UPDATE"]),
@@ -85,7 +85,7 @@ pub fn configuration(client: &WebhookClientConfig) -> ValidatingWebhookConfigura
             },
             // When the guard is down an autoscaler must still be able to shrink.
             ValidatingWebhook {
-                match_conditions: condition("scaled-down", SCALED_DOWN),
+                match_conditions: Some(condition("scaled-down", SCALED_DOWN)),
                 namespace_selector: Some(governable_namespaces()),
                 rules: Some(vec![
                     rule("apps", &scale, &["UPDATE"]),
@@ -129,8 +129,8 @@ fn rule(group: &str, resources: &[&str], operations: &[&str]) -> RuleWithOperati
     }
 }
 
-fn condition(name: &str, expression: &str) -> Option<Vec<MatchCondition>> {
-    Some(vec![MatchCondition { name: name.to_owned(), expression: expression.to_owned() }])
+fn condition(name: &str, expression: &str) -> Vec<MatchCondition> {
+    vec![MatchCondition { name: name.to_owned(), expression: expression.to_owned() }]
 }
 
 /// Every namespace but the control plane's and the guard's own, by the label that no user can change.
