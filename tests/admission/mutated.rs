@@ -33,6 +33,7 @@ fn still_asks(review: &Value) -> bool {
         && absent("/request/subResource")
 }
 
+#[allow(clippy::unwrap_in_result, reason = "proptest tells its own failures by results")]
 fn judge(body: Vec<u8>) -> Result<(), TestCaseError> {
     let review = serde_json::from_slice::<Value>(&body);
     let (status, answer) = send(body);
