@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::inventory::{Inventory, version_of};
+use super::inventory::{Inventory, version_of, versions};
 use super::record::WorkloadRecord;
 use crate::domain::change::{Change, Move, Restart};
 use crate::domain::image::ImageRef;
@@ -26,8 +26,10 @@ pub fn change(
         return None;
     }
     let mut moves = moves(policy, old, new, &assigned);
-    if let Some(old) = old.filter(|old| moves.is_empty() && old.paused && !new.paused) {
-        moves = resumed(policy, inventory, old);
+    if let Some(old) = old.filter(|old| old.paused && !new.paused) {
+        // A patch or another component in the same update does not hide what the end of the pause sets going.
+        let resumed = resumed(policy, inventory, old, new).into_iter().filter(|step| !moves.contains(step));
+        moves.extend(resumed.collect::<Vec<_>>());
     }
     let restarts = if moves.is_empty() { restarts(policy, old, new, &assigned) } else { vec![] };
     let fewer = old.is_some_and(|old| new.replicas < old.replicas);
@@ -103,21 +105,23 @@ fn moves(
     moves
 }
 
-/// What resuming the paused rollout of `held` moves: from every version that still runs to the one asked for.
-fn resumed(policy: &Policy, inventory: &Inventory, held: &WorkloadRecord) -> Vec<Move> {
+/// What resuming the paused rollout of `held` as `new` moves: from every version that still runs to the one asked for.
+fn resumed(policy: &Policy, inventory: &Inventory, held: &WorkloadRecord, new: &WorkloadRecord) -> Vec<Move> {
     // The inventory may be older than the request, and show the workload before it was given its new version.
     let mut inventory = inventory.clone();
     inventory.put_workload(held.clone());
     let view = inventory.view(policy);
     let id = held.id();
+    let asked: BTreeSet<(ComponentId, Version)> = versions(policy, &new.name, &new.labels, &new.template)
+        .into_iter()
+        .map(|(component, resolved)| (component, resolved.version))
+        .collect();
     let mut moves = Vec::new();
-    for component in policy.ids() {
-        let own = view.component(component).workloads.iter().find(|workload| workload.id == id);
-        let Some(own) = own else { continue };
-        for to in own.desired.iter().collect::<BTreeSet<_>>() {
-            let others = own.running.keys().filter(|running| *running != to && !own.desired.contains(running));
-            moves.extend(others.map(|from| Move { component, from: Some(from.clone()), to: to.clone() }));
-        }
+    for (component, to) in &asked {
+        let own = view.component(*component).workloads.iter().find(|workload| workload.id == id);
+        let others = own.into_iter().flat_map(|own| own.running.keys());
+        let others = others.filter(|running| !asked.contains(&(*component, (*running).clone())));
+        moves.extend(others.map(|from| Move { component: *component, from: Some(from.clone()), to: to.clone() }));
     }
     moves
 }

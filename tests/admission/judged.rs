@@ -107,6 +107,24 @@ async fn the_end_of_a_pause_is_judged() {
     denied("resumed before the view shows it", &World::settled("2.2.0").ask(&review).await, "UG-ORDER");
 }
 
+/// What else an update changes does not hide the rollout that it sets going.
+#[tokio::test]
+async fn the_end_of_a_pause_is_judged_beside_other_changes() {
+    let held = at("stoa-gateway", "2.3.0").set("/spec/paused", true).rolling(0);
+    let old = image("stoa-gateway", "2.2.0");
+    let world = World::settled("2.2.0").with_pods(&held, &[(&old, 2)]);
+    let patched = held.clone().set("/spec/paused", false).image(&image("stoa-gateway", "2.3.1"));
+    denied("resumed with a patch", &world.ask(&Review::update(&held, &patched)).await, "UG-ORDER");
+
+    let beside = |version: &str| json!({"name": "portal", "image": image("portal", version)});
+    let (at, list) = containers(json!([held.json["spec"]["template"]["spec"]["containers"][0], beside("2.2.0")]));
+    let held = held.set(at, list);
+    let world = World::settled("2.2.0").with_pods(&held, &[(&old, 2)]);
+    let (at, list) = containers(json!([held.json["spec"]["template"]["spec"]["containers"][0], beside("2.2.1")]));
+    let resumed = held.clone().set("/spec/paused", false).set(at, list);
+    denied("resumed with another component", &world.ask(&Review::update(&held, &resumed)).await, "UG-ORDER");
+}
+
 #[tokio::test]
 async fn undoing_a_rollout() {
     // `kubectl rollout undo` is an update like any other: back to the line that was completed is always possible.
