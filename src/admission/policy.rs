@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::{Admission, Answer, Request, render};
 use crate::api::{PlatformRelease, PolicyProblems, UpgradePolicy, with_releases};
 use crate::domain::policy::Policy;
+use crate::domain::text::tame;
 
 pub(super) fn review(admission: &Admission, request: &Request) -> Answer {
     let response = match request.resource.resource.as_str() {
@@ -34,8 +35,8 @@ fn review_release(admission: &Admission, request: &Request) -> AdmissionResponse
     };
     let Some(policy) = admission.cluster.policy(&release.spec.policy) else {
         let mut response = AdmissionResponse::from(request);
-        let text = format!("no UpgradePolicy '{}' yet: the release is checked when it is used", release.spec.policy);
-        response.warnings = Some(vec![text]);
+        let text = format!("no UpgradePolicy '{}' yet: checked when used", release.spec.policy);
+        response.warnings = Some(vec![tame(&text)]);
         return response;
     };
     let (_, mut problems) = with_releases((*policy).clone(), [&release]);

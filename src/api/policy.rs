@@ -163,8 +163,8 @@ pub struct SupportedSpec {
 #[serde(rename_all = "camelCase")]
 pub struct VersionSpec {
     /// Where to read it. All sources that know a version must agree; the first names it. The default is all four:
-    /// the pod-template annotation `guard.gostoa.dev/version`, the pod-template label `app.kubernetes.io/version`,
-    /// the image tag, and a `PlatformRelease` that lists the tag or digest.
+    /// the pod-template annotation `guard.gostoa.dev/version`, the pod-template label `app.kubernetes.io/version`
+    /// (for the first container), the image tag, and a `PlatformRelease` that lists the tag or digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub sources: Vec<VersionSource>,

@@ -364,7 +364,8 @@ pub(crate) fn versions(
         .collect()
 }
 
-/// The version of one container of a template.
+/// The version of one container of a template. The template's label speaks for its first container: beside a foreign
+/// main container a sidecar has nothing to do with it.
 pub(crate) fn version_of(
     policy: &Policy,
     id: ComponentId,
@@ -372,5 +373,7 @@ pub(crate) fn version_of(
     template: &TemplateRecord,
 ) -> Resolved {
     let component = policy.component(id);
-    resolve((id, component), &policy.lines, &container.image, &template.annotations, &template.labels)
+    let is_first = template.containers.first().is_some_and(|first| first.name == container.name);
+    let labels = if is_first { &template.labels } else { &BTreeMap::new() };
+    resolve((id, component), &policy.lines, &container.image, &template.annotations, labels)
 }

@@ -101,6 +101,14 @@ pub enum Missing {
     },
 }
 
+impl Missing {
+    /// Whether waiting is all that it takes.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        !matches!(self, Self::Paused | Self::DeadlineExceeded)
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

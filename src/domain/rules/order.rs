@@ -10,6 +10,7 @@ use crate::domain::decision::{Case, Finding, Verdict};
 use crate::domain::line::Line;
 use crate::domain::policy::ComponentId;
 use crate::domain::version::Version;
+use crate::domain::view::Missing;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let own = case.step.component;
@@ -55,11 +56,13 @@ fn against_upstream(case: &Case<'_>, upstream: ComponentId) -> Option<Finding> {
     // What cannot be compared is UG-VERSION's to report.
     let short_of = |served: Line| need.above(served).is_some_and(|lines| lines > 0);
     if case.live(upstream).iter().any(|(_, span)| span.is_ok_and(|span| short_of(span.serves()))) {
-        let remedy = match peer.unsettled() {
-            Some(_) => "Retry when its rollout is complete.".to_owned(),
-            None => format!("Upgrade {name} first, then retry."),
+        return match peer.unsettled() {
+            Some((_, missing)) if missing.goes_on() => waits(peer.describe(), remedy_of(missing).into()),
+            Some((workload, missing)) => {
+                waits(format!("{}, {workload}: {missing}", peer.describe()), remedy_of(missing).into())
+            }
+            None => waits(peer.describe(), format!("Upgrade {name} first, then retry.")),
         };
-        return waits(peer.describe(), remedy);
     }
     // Recreating what was completed before asks for no more than was granted then: the peer may be rolling.
     if case.step.from.is_none() && !is_more(case, need, case.completed(), upstream) {
@@ -70,7 +73,16 @@ fn against_upstream(case: &Case<'_>, upstream: ComponentId) -> Option<Finding> {
         return None;
     }
     let (workload, missing) = peer.unsettled()?;
-    waits(format!("{}, {workload}: {missing}", peer.describe()), "Retry when its rollout is complete.".into())
+    waits(format!("{}, {workload}: {missing}", peer.describe()), remedy_of(missing).into())
+}
+
+/// What to do about a rollout that something has to wait for.
+fn remedy_of(missing: &Missing) -> &'static str {
+    match missing {
+        Missing::Paused => "Resume that rollout first, then retry.",
+        Missing::DeadlineExceeded => "Mend or undo that rollout first: waiting does not complete it.",
+        _ => "Retry when its rollout is complete.",
+    }
 }
 
 fn against_downstream(case: &Case<'_>, downstream: ComponentId) -> Option<Finding> {

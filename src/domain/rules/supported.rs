@@ -20,8 +20,8 @@ fn find(case: &Case<'_>) -> Option<Finding> {
     if inside.iter().any(|range| range.warn.is_none()) {
         return None;
     }
-    if let Some((range, text)) = inside.iter().find_map(|range| Some((&range.range, range.warn.as_ref()?))) {
-        return Some(Finding::new(Verdict::Allow, "is supported with a warning", format!("{range}: {text}"), ""));
+    if let Some(text) = inside.iter().find_map(|range| range.warn.as_ref()) {
+        return Some(Finding::new(Verdict::Allow, "is supported, but", text, ""));
     }
     let before = case.step.from.as_ref().and_then(|from| from.known());
     let verdict = match before {

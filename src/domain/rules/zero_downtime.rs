@@ -38,7 +38,7 @@ pub(crate) fn check(policy: &Policy, capacity: &Capacity) -> Vec<Finding> {
         Budget::Blocks(name) => lacks(
             "can never be disrupted",
             format!("PodDisruptionBudget {name} allows no disruption"),
-            "Let it allow one: node drains wait for it for ever.".into(),
+            "Let it allow one disruption: until then node drains wait for ever.".into(),
         ),
     }
     if !capacity.readiness_probe {
