@@ -5,9 +5,19 @@ mod support;
 
 #[path = "kubernetes/ask.rs"]
 mod ask;
+#[path = "kubernetes/kinds.rs"]
+mod kinds;
+#[path = "kubernetes/lifecycle.rs"]
+mod lifecycle;
 #[path = "kubernetes/order.rs"]
 mod order;
 #[path = "kubernetes/scene.rs"]
 mod scene;
+#[path = "kubernetes/scope.rs"]
+mod scope;
 #[path = "kubernetes/smoke.rs"]
 mod smoke;
+#[path = "kubernetes/versions.rs"]
+mod versions;
+#[path = "kubernetes/ways.rs"]
+mod ways;

@@ -231,6 +231,24 @@ impl<'a> Scene<'a> {
         warned.await.with_context(|| format!("expected '{text}' for {ask:?}"))
     }
 
+    /// A move whose pods never become ready.
+    pub(crate) fn set_held(&self, component: &str, version: &str) -> Ask {
+        let patch = json!({"spec": {"template": {
+            "metadata": {"labels": {NEVER_READY: "true"}},
+            "spec": {"containers": [{"name": component, "image": image(component, version)}]},
+        }}});
+        Ask::new(Verb::StrategicPatch, format!("deployments/{component}"), patch)
+    }
+
+    /// A move whose pods become ready, also after a [`Scene::set_held`].
+    pub(crate) fn set_released(&self, component: &str, version: &str) -> Ask {
+        let patch = json!({"spec": {"template": {
+            "metadata": {"labels": {NEVER_READY: null}},
+            "spec": {"containers": [{"name": component, "image": image(component, version)}]},
+        }}});
+        Ask::new(Verb::StrategicPatch, format!("deployments/{component}"), patch)
+    }
+
     /// Moves a component, and waits for its rollout.
     pub(crate) async fn upgrade(&self, component: &str, version: &str) -> Result<()> {
         self.passes(&self.set(component, version)).await?;
@@ -298,7 +316,7 @@ pub(crate) fn deployment(name: &str, image: &str) -> Value {
             "selector": {"matchLabels": {"app": name}},
             "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "template": {
-                "metadata": {"labels": {"app": name}},
+                "metadata": {"labels": {"app": name, "part-of": "platform"}},
                 "spec": {
                     "terminationGracePeriodSeconds": 0,
                     "containers": [{
@@ -309,6 +327,16 @@ pub(crate) fn deployment(name: &str, image: &str) -> Value {
                 },
             },
         },
+    })
+}
+
+/// A disruption budget for all that [`deployment`] makes, so that only what a scenario is about is spoken of.
+fn budget() -> Value {
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "all"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"part-of": "platform"}}},
     })
 }
 

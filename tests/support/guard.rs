@@ -27,7 +27,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_upgrade-guard");
 const KEEPER: &str = r#""$@" & guard=$!; while read -r _; do :; done; kill -KILL "$guard"; wait "$guard""#;
 
 /// How much of the log an error shows.
-const LOG_LINES: usize = 30;
+const LOG_LINES: usize = 12;
 
 /// How the guard is found by the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
