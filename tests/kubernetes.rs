@@ -11,6 +11,12 @@ mod kinds;
 mod lifecycle;
 #[path = "kubernetes/order.rs"]
 mod order;
+#[path = "kubernetes/outage.rs"]
+mod outage;
+#[path = "kubernetes/real.rs"]
+mod real;
+#[path = "kubernetes/registration.rs"]
+mod registration;
 #[path = "kubernetes/scene.rs"]
 mod scene;
 #[path = "kubernetes/scope.rs"]

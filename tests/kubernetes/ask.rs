@@ -83,8 +83,12 @@ impl Ask {
         if self.verb == Verb::Apply {
             uri += "&force=true";
         }
-        let body =
-            if self.verb == Verb::Delete { json!({"propagationPolicy": "Background"}) } else { self.body.clone() };
+        let body = match self.verb {
+            // A body of a deletion is all its options: the query is not looked at.
+            Verb::Delete if self.dry_run => json!({"propagationPolicy": "Background", "dryRun": ["All"]}),
+            Verb::Delete => json!({"propagationPolicy": "Background"}),
+            _ => self.body.clone(),
+        };
         let request = Request::builder().method(method).uri(uri).header("content-type", kind);
         let response = client.send(request.body(Body::from(serde_json::to_vec(&body)?))?).await?;
         let code = response.status().as_u16();

@@ -119,11 +119,6 @@ impl Guard {
         succeeded(cluster.kubectl_with(&["apply", "-f", "-"], &String::from_utf8(printed.stdout)?).await?).map(drop)
     }
 
-    /// The address of the reviews, `127.0.0.1:PORT`.
-    pub(crate) fn https(&self) -> &str {
-        &self.https
-    }
-
     /// Kills the guard; returns when it is gone.
     pub(crate) async fn kill(mut self) -> Result<()> {
         tokio::task::spawn_blocking(move || {
@@ -186,11 +181,6 @@ impl Samples {
                 && labels.iter().all(|label| key.contains(label))
         });
         chosen.map(|(_, value)| value).sum()
-    }
-
-    /// The names with labels that begin with `prefix`.
-    pub(crate) fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.keys().map(String::as_str).filter(move |key| key.starts_with(prefix))
     }
 }
 
