@@ -13,6 +13,8 @@ mod lifecycle;
 mod order;
 #[path = "kubernetes/outage.rs"]
 mod outage;
+#[path = "kubernetes/platform.rs"]
+mod platform;
 #[path = "kubernetes/real.rs"]
 mod real;
 #[path = "kubernetes/registration.rs"]

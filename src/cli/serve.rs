@@ -105,10 +105,7 @@ async fn serve(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Ended> {
     let ending = server.phases().closing;
     let (cluster, feed, observer) = match &args.cluster_from {
         Some(path) => from_manifests(path, metrics)?,
-        None => {
-            let register = args.register.as_deref().map(|url| with_port(url, server.https_address().port()));
-            from_kubernetes(args, register, metrics, &readiness, &ending).await?
-        }
+        None => from_kubernetes(args, server.https_address().port(), metrics, &readiness, &ending).await?,
     };
     let router = Admission::new(cluster, observer).router();
     tokio::select! {
@@ -138,7 +135,7 @@ fn with_port(url: &str, bound: u16) -> String {
 
 async fn from_kubernetes(
     args: &Args,
-    register: Option<String>,
+    bound: u16,
     metrics: Metrics,
     readiness: &Readiness,
     ending: &CancellationToken,
@@ -146,7 +143,8 @@ async fn from_kubernetes(
     let client = kube::Client::try_default().await.context(
         "cannot tell how to reach Kubernetes; set KUBECONFIG, run in a pod, or read manifests with --cluster-from",
     )?;
-    if let Some(url) = register {
+    if let Some(url) = &args.register {
+        let url = with_port(url, bound);
         let ca_file = args.ca_file.clone().unwrap_or_else(|| args.certs.join("ca.crt"));
         tokio::spawn(ending.clone().run_until_cancelled_owned(register::keep(client.clone(), url, ca_file)));
     }

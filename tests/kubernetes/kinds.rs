@@ -6,7 +6,8 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::ask::{Ask, Verb};
-use super::scene::{API, GATEWAY, NEVER_READY, UI, deployment, image, scenario};
+use super::platform::{API, GATEWAY, UI, deployment, image, set, set_held};
+use super::scene::scenario;
 use crate::support::wait::wait_for;
 
 #[tokio::test]
@@ -19,13 +20,13 @@ async fn a_stateful_set_is_judged_in_the_middle_of_its_rollout() -> Result<()> {
             set.status.as_ref().is_some_and(|status| status.available_replicas == Some(2))
         })
         .await?;
-        scene.passes(&held("statefulsets", API, "2.3.0")).await?;
+        scene.passes(&set_held("statefulsets", API, "2.3.0")).await?;
         wait_for(&sets, API, "one pod of each version", |set| {
             let status = set.status.as_ref();
             status.is_some_and(|status| status.updated_replicas == Some(1) && status.replicas == 2)
         })
         .await?;
-        let gateway = scene.set(GATEWAY, "2.3.0");
+        let gateway = set(GATEWAY, "2.3.0");
         let refusal = scene.refused(&gateway, "running 2.3.0 (1/2 pods), 2.2.0 (1/2)").await?;
         insta::assert_snapshot!(refusal);
         Ok(())
@@ -43,9 +44,9 @@ async fn a_daemon_set_is_judged_in_the_middle_of_its_rollout() -> Result<()> {
             set.status.as_ref().is_some_and(|status| status.number_available == Some(2))
         })
         .await?;
-        scene.refused(&held("daemonsets", GATEWAY, "2.3.0"), "[UG-ORDER]").await?;
+        scene.refused(&set_held("daemonsets", GATEWAY, "2.3.0"), "[UG-ORDER]").await?;
         scene.upgrade(API, "2.3.0").await?;
-        scene.passes(&held("daemonsets", GATEWAY, "2.3.0")).await?;
+        scene.passes(&set_held("daemonsets", GATEWAY, "2.3.0")).await?;
         wait_for(&sets, GATEWAY, "one pod of each version", |set| {
             let status = set.status.as_ref();
             status.is_some_and(|status| {
@@ -53,7 +54,7 @@ async fn a_daemon_set_is_judged_in_the_middle_of_its_rollout() -> Result<()> {
             })
         })
         .await?;
-        let refusal = scene.refused(&scene.set(UI, "2.3.0"), "running 2.3.0 (1/2 pods), 2.2.0 (1/2)").await?;
+        let refusal = scene.refused(&set(UI, "2.3.0"), "running 2.3.0 (1/2 pods), 2.2.0 (1/2)").await?;
         insta::assert_snapshot!(refusal);
         Ok(())
     })
@@ -70,13 +71,4 @@ fn of_kind(kind: &str, component: &str, version: &str) -> Value {
         }
     }
     object
-}
-
-/// A move whose pods never become ready.
-fn held(plural: &str, component: &str, version: &str) -> Ask {
-    let patch = json!({"spec": {"template": {
-        "metadata": {"labels": {NEVER_READY: "true"}},
-        "spec": {"containers": [{"name": component, "image": image(component, version)}]},
-    }}});
-    Ask::new(Verb::StrategicPatch, format!("{plural}/{component}"), patch)
 }

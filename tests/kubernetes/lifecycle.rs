@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::ask::{Ask, Verb};
-use super::scene::{API, GATEWAY, PORTAL, Scene, UI, deployment, image, scenario, scenario_under};
+use super::platform::{API, GATEWAY, PORTAL, UI, create, deployment, image, set, set_held, set_image, set_released};
+use super::scene::{scenario, scenario_under};
 use crate::support::wait::wait_gone;
 
 #[tokio::test]
@@ -24,14 +25,14 @@ async fn everything_may_be_installed_at_once_in_any_order() -> Result<()> {
 async fn deleting_passes_and_recreating_is_no_way_around_the_order() -> Result<()> {
     scenario("recreate", async |scene| {
         scene.install("2.2.0").await?;
-        scene.refused(&scene.set(GATEWAY, "2.3.0"), "[UG-ORDER]").await?;
+        scene.refused(&set(GATEWAY, "2.3.0"), "[UG-ORDER]").await?;
         let delete = scene.send(&Ask::new(Verb::Delete, format!("deployments/{GATEWAY}"), json!({}))).await?;
         ensure!(delete.is_allowed() && delete.warnings.is_empty(), "{delete:?}");
         wait_gone(&scene.deployments(), GATEWAY).await?;
 
-        let newer = scene.refused(&scene.create(GATEWAY, &image(GATEWAY, "2.3.0")), "[UG-ORDER]").await?;
+        let newer = scene.refused(&create(GATEWAY, &image(GATEWAY, "2.3.0")), "[UG-ORDER]").await?;
         insta::assert_snapshot!(newer);
-        scene.passes(&scene.create(GATEWAY, &image(GATEWAY, "2.2.0"))).await?;
+        scene.passes(&create(GATEWAY, &image(GATEWAY, "2.2.0"))).await?;
         scene.rolled_out(GATEWAY).await?;
         Ok(())
     })
@@ -68,14 +69,15 @@ async fn scaling_to_one_is_refused_where_zero_downtime_is_enforced() -> Result<(
 #[tokio::test]
 async fn a_component_in_two_workloads_counts_as_one() -> Result<()> {
     scenario("two-workloads", async |scene| {
-        scene.passes(&second_api(scene)).await?;
+        // The API's image under a name that the policy does not know.
+        scene.passes(&create("api-for-batch", &image(API, "2.2.0"))).await?;
         scene.install("2.2.0").await?;
         scene.rolled_out("api-for-batch").await?;
         scene.upgrade(API, "2.3.0").await?;
-        let gateway = scene.set(GATEWAY, "2.3.0");
+        let gateway = set(GATEWAY, "2.3.0");
         let refusal = scene.refused(&gateway, "running 2.3.0 (2/4 pods), 2.2.0 (2/4)").await?;
         insta::assert_snapshot!(refusal);
-        scene.passes(&scene.set_image("api-for-batch", "api-for-batch", &image(API, "2.3.0"))).await?;
+        scene.passes(&set_image("api-for-batch", "api-for-batch", &image(API, "2.3.0"))).await?;
         scene.passes(&gateway).await?;
         Ok(())
     })
@@ -106,7 +108,7 @@ async fn undoing_a_rollout_is_judged_as_the_downgrade_it_is() -> Result<()> {
 async fn restarting_on_a_mutable_tag_is_warned_about() -> Result<()> {
     scenario("restart", async |scene| {
         for (component, version) in [(PORTAL, "latest"), (API, "2.2.0")] {
-            scene.passes(&scene.create(component, &image(component, version))).await?;
+            scene.passes(&create(component, &image(component, version))).await?;
         }
         let printed = scene.kubectl_passes(&["rollout", "restart", "deployment/portal"], "").await?;
         insta::assert_snapshot!(printed);
@@ -127,12 +129,12 @@ async fn resuming_a_paused_rollout_is_judged_as_the_rollout_it_starts() -> Resul
         scene.kubectl_passes(&["set", "image", "deployment/stoa-gateway", &set], "").await?;
 
         // Meanwhile the API rolls again: the gateway's new pods would meet it half-way.
-        scene.passes(&scene.set_held(API, "2.3.1")).await?;
+        scene.passes(&set_held("deployments", API, "2.3.1")).await?;
         scene.halted(API, 1, 1).await?;
         let resume = ["rollout", "resume", "deployment/stoa-gateway"];
         let refusal = scene.kubectl_refused(&resume, "", "must wait for control-plane-api").await?;
         insta::assert_snapshot!(refusal);
-        scene.passes(&scene.set_released(API, "2.3.1")).await?;
+        scene.passes(&set_released("deployments", API, "2.3.1")).await?;
         scene.rolled_out(API).await?;
         scene.kubectl_passes(&resume, "").await?;
         scene.rolled_out(GATEWAY).await?;
@@ -144,9 +146,4 @@ async fn resuming_a_paused_rollout_is_judged_as_the_rollout_it_starts() -> Resul
 /// Another number of pods of the API, asked for in its spec.
 fn replicas(count: u32) -> Ask {
     Ask::new(Verb::MergePatch, format!("deployments/{API}"), json!({"spec": {"replicas": count}}))
-}
-
-/// The API's image under a name that the policy does not know.
-fn second_api(scene: &Scene<'_>) -> Ask {
-    scene.create("api-for-batch", &image(API, "2.2.0"))
 }

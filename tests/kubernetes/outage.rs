@@ -9,7 +9,8 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Verb};
-use super::scene::{API, GATEWAY, Scene, image};
+use super::platform::{API, GATEWAY, create, image, set};
+use super::scene::Scene;
 use crate::support::cluster::{Cluster, Shape};
 use crate::support::guard::{Guard, Registration, install, succeeded};
 use crate::support::wait::eventually;
@@ -25,11 +26,7 @@ async fn only_what_may_matter_reaches_the_guard_and_it_counts_what_it_decides() 
         .play(async |scene| {
             // With no policy at all, everything passes.
             registered(scene).await?;
-            for ask in [
-                scene.create(GATEWAY, &image(GATEWAY, "2.2.0")),
-                scene.set(GATEWAY, "9.0.0"),
-                scene.set(GATEWAY, "2.2.0"),
-            ] {
+            for ask in [create(GATEWAY, &image(GATEWAY, "2.2.0")), set(GATEWAY, "9.0.0"), set(GATEWAY, "2.2.0")] {
                 let answer = scene.send(&ask).await?;
                 ensure!(answer.is_allowed() && answer.warnings.is_empty(), "{answer:?}");
             }
@@ -42,9 +39,9 @@ async fn only_what_may_matter_reaches_the_guard_and_it_counts_what_it_decides() 
                 let labels = vec!["component=\"stoa-gateway\"", "mode=\"Enforce\"", dry_run];
                 (labels, format!("rule=\"{rule}\""), format!("verdict=\"{verdict}\""))
             };
-            scene.refused(&scene.set(GATEWAY, "2.3.0"), "[UG-ORDER]").await?;
-            scene.warned(&scene.set(GATEWAY, "2.3.0").dry_run(), "[UG-ORDER]").await?;
-            scene.refused(&scene.set(GATEWAY, "latest").dry_run(), "[UG-VERSION]").await?;
+            scene.refused(&set(GATEWAY, "2.3.0"), "[UG-ORDER]").await?;
+            scene.warned(&set(GATEWAY, "2.3.0").dry_run(), "[UG-ORDER]").await?;
+            scene.refused(&set(GATEWAY, "latest").dry_run(), "[UG-VERSION]").await?;
             let after = scene.guard.metrics().await?;
             for (labels, rule, verdict) in [
                 decided("UG-ORDER", "NotYet", false),
@@ -86,7 +83,7 @@ async fn what_does_not_reach_the_guard(scene: &Scene<'_>) -> Result<()> {
         ensure!(answer.is_allowed(), "{answer:?}");
     }
     for namespace in ["kube-system", "upgrade-guard"] {
-        let answer = scene.create("probe", "quay.io/keycloak/keycloak:26.0.0").send(&scene.client, namespace).await?;
+        let answer = create("probe", "quay.io/keycloak/keycloak:26.0.0").send(&scene.client, namespace).await?;
         ensure!(answer.is_allowed(), "{namespace}: {answer:?}");
     }
     let gone = scene.send(&Ask::new(Verb::Delete, &path, json!({})).dry_run()).await?;
@@ -114,13 +111,13 @@ async fn without_a_guard_only_what_could_break_an_order_waits_and_a_restart_of_e
     let scene = Scene { cluster: &cluster, guard: &guard, client: cluster.client().await?, namespace };
     scene
         .play(async |scene| {
-            let gateway = scene.set(GATEWAY, "2.3.0");
+            let gateway = set(GATEWAY, "2.3.0");
             until_judged(scene, &gateway, "[UG-ORDER]").await?;
 
             cluster.restart("kube-apiserver").await?;
             until_judged(scene, &gateway, "[UG-ORDER]").await?;
             // What happens after the restart is seen, so the watches are there again.
-            scene.passes(&scene.set(API, "2.3.0")).await?;
+            scene.passes(&set(API, "2.3.0")).await?;
             scene.refused(&gateway, "must wait for control-plane-api").await?;
             complete(scene, API).await?;
             scene.passes(&gateway).await?;
@@ -163,9 +160,9 @@ async fn an_argo_rollout_is_judged_from_when_its_kind_appears() -> Result<()> {
         scene.passes(&rollout(scene, "keycloak", "quay.io/keycloak/keycloak:24.0.5")).await?;
         // One that is known counts: the API's second workload holds the gateway back.
         scene.passes(&rollout(scene, "api-canary", &image(API, "2.2.0"))).await?;
-        scene.passes(&scene.set(API, "2.3.0")).await?;
+        scene.passes(&set(API, "2.3.0")).await?;
         complete(scene, API).await?;
-        scene.refused(&scene.set(GATEWAY, "2.3.0"), "must wait for control-plane-api 2.3.0").await?;
+        scene.refused(&set(GATEWAY, "2.3.0"), "must wait for control-plane-api 2.3.0").await?;
         let moved = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image(API, "2.5.0")}]}}}});
         let moved = Ask::new(Verb::MergePatch, "rollouts/api-canary", moved).of("argoproj.io/v1alpha1");
         scene.refused(&moved, "[UG-HOP]").await?;
@@ -183,7 +180,7 @@ async fn start(cluster: &Cluster) -> Result<Guard> {
 
 /// Waits until the API server calls the guard where it is now.
 async fn registered(scene: &Scene<'_>) -> Result<()> {
-    let probe = scene.create("probe", "probe:1").dry_run();
+    let probe = create("probe", "probe:1").dry_run();
     let called = async || {
         let answer = scene.send(&probe).await?;
         Ok(if answer.is_allowed() { Ok(()) } else { Err(answer) })
@@ -210,7 +207,7 @@ async fn platform(scene: &Scene<'_>) -> Result<()> {
     scene.apply(&scene.policy()?).await?;
     scene.governed().await?;
     for component in [API, GATEWAY] {
-        let create = scene.create(component, &image(component, "2.2.0"));
+        let create = create(component, &image(component, "2.2.0"));
         let answer = scene.send(&create).await?;
         ensure!(answer.is_allowed() || answer.body["reason"] == "AlreadyExists", "{answer:?}");
         complete(scene, component).await?;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::ask::{Ask, Verb};
+use super::platform::set_image;
 use super::scene::{Scene, scenario};
 
 /// Real input beside the repository; it is not part of it, and is not needed.
@@ -30,7 +31,7 @@ async fn the_real_manifests_are_installed_and_their_mutable_tags_need_a_name() -
             let (image, own) = (container["image"].as_str(), container["name"].as_str());
             let (repository, _) = image.and_then(|image| image.rsplit_once(':')).context("a tag")?;
             let own = own.context("a container's name")?;
-            let other = scene.set_image(name, own, &format!("{repository}:dev-abc"));
+            let other = set_image(name, own, &format!("{repository}:dev-abc"));
             let refusal = scene.refused(&other, "[UG-VERSION]").await?;
             ensure!(refusal.contains("Use a version tag, set the annotation"), "no way out: {refusal}");
         }

@@ -2,24 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use kube::api::Api;
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Verb};
+use super::platform::{API, GATEWAY, PORTAL, UI, budget, create, deployment, far_from, image, set};
 use crate::support::cluster::{Cluster, Output};
 use crate::support::guard::{Guard, succeeded};
 use crate::support::wait::{eventually, wait_for};
-
-pub(crate) const API: &str = "control-plane-api";
-pub(crate) const GATEWAY: &str = "stoa-gateway";
-pub(crate) const UI: &str = "control-plane-ui";
-pub(crate) const PORTAL: &str = "portal";
-
-/// A label of the pod template that keeps its pods from becoming ready: see `tests/cluster/stages/pod.yaml`.
-pub(crate) const NEVER_READY: &str = "test.guard.gostoa.dev/never-ready";
 
 pub(crate) struct Scene<'a> {
     pub(crate) cluster: &'a Cluster,
@@ -86,7 +79,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until the guard judges this namespace: no Keycloak 26 is supported, whatever else is there.
     pub(crate) async fn governed(&self) -> Result<()> {
-        let probe = self.create("probe", "quay.io/keycloak/keycloak:26.0.0").dry_run();
+        let probe = create("probe", "quay.io/keycloak/keycloak:26.0.0").dry_run();
         eventually("the guard to know the policy", async || {
             let answer = self.send(&probe).await?;
             Ok(if answer.code == 403 { Ok(()) } else { Err(answer) })
@@ -96,7 +89,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until the guard no longer judges this namespace.
     pub(crate) async fn ungoverned(&self) -> Result<()> {
-        let probe = self.create("probe", "quay.io/keycloak/keycloak:26.0.0").dry_run();
+        let probe = create("probe", "quay.io/keycloak/keycloak:26.0.0").dry_run();
         eventually("the guard to forget the policy", async || {
             let answer = self.send(&probe).await?;
             Ok(if answer.is_allowed() { Ok(()) } else { Err(answer) })
@@ -115,7 +108,7 @@ impl<'a> Scene<'a> {
     pub(crate) async fn install_each(&self, components: &[(&str, &str)]) -> Result<()> {
         for (component, version) in components {
             // A component whose upstream is just starting is told to wait for it.
-            self.passes(&self.create(component, &image(component, version))).await?;
+            self.passes(&create(component, &image(component, version))).await?;
         }
         for (component, _) in components {
             self.rolled_out(component).await?;
@@ -178,22 +171,6 @@ impl<'a> Scene<'a> {
 
     // --- requests
 
-    /// A Deployment's creation.
-    pub(crate) fn create(&self, name: &str, image: &str) -> Ask {
-        Ask::new(Verb::Create, "deployments", deployment(name, image))
-    }
-
-    /// Another version of a component's Deployment, which is named like it.
-    pub(crate) fn set(&self, component: &str, version: &str) -> Ask {
-        self.set_image(component, component, &image(component, version))
-    }
-
-    /// Another image of one container.
-    pub(crate) fn set_image(&self, name: &str, container: &str, image: &str) -> Ask {
-        let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": container, "image": image}]}}}});
-        Ask::new(Verb::StrategicPatch, format!("deployments/{name}"), patch)
-    }
-
     pub(crate) async fn send(&self, ask: &Ask) -> Result<Answer> {
         ask.send(&self.client, &self.namespace).await
     }
@@ -232,27 +209,9 @@ impl<'a> Scene<'a> {
         warned.await.with_context(|| format!("expected '{text}' for {ask:?}"))
     }
 
-    /// A move whose pods never become ready.
-    pub(crate) fn set_held(&self, component: &str, version: &str) -> Ask {
-        let patch = json!({"spec": {"template": {
-            "metadata": {"labels": {NEVER_READY: "true"}},
-            "spec": {"containers": [{"name": component, "image": image(component, version)}]},
-        }}});
-        Ask::new(Verb::StrategicPatch, format!("deployments/{component}"), patch)
-    }
-
-    /// A move whose pods become ready, also after a [`Scene::set_held`].
-    pub(crate) fn set_released(&self, component: &str, version: &str) -> Ask {
-        let patch = json!({"spec": {"template": {
-            "metadata": {"labels": {NEVER_READY: null}},
-            "spec": {"containers": [{"name": component, "image": image(component, version)}]},
-        }}});
-        Ask::new(Verb::StrategicPatch, format!("deployments/{component}"), patch)
-    }
-
     /// Moves a component, and waits for its rollout.
     pub(crate) async fn upgrade(&self, component: &str, version: &str) -> Result<()> {
-        self.passes(&self.set(component, version)).await?;
+        self.passes(&set(component, version)).await?;
         self.rolled_out(component).await.map(drop)
     }
 
@@ -299,51 +258,4 @@ impl<'a> Scene<'a> {
     pub(crate) fn anonymous(&self, text: &str) -> String {
         text.replace(&self.namespace, "NAMESPACE").replace(self.cluster.server(), "SERVER")
     }
-}
-
-/// The image of a component's version.
-pub(crate) fn image(component: &str, version: &str) -> String {
-    format!("ghcr.io/stoa-platform/{component}:{version}")
-}
-
-/// Two replicas of one container named like the Deployment, as an upgrade without downtime wants them.
-pub(crate) fn deployment(name: &str, image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": name}},
-            "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-            "template": {
-                "metadata": {"labels": {"app": name, "part-of": "platform"}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [{
-                        "name": name,
-                        "image": image,
-                        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}},
-                    }],
-                },
-            },
-        },
-    })
-}
-
-/// A disruption budget for all that [`deployment`] makes, so that only what a scenario is about is spoken of.
-fn budget() -> Value {
-    json!({
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {"name": "all"},
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"part-of": "platform"}}},
-    })
-}
-
-/// Fifty minors above a version.
-fn far_from(version: &str) -> Result<String> {
-    let mut parts = version.split('.');
-    let (Some(major), Some(minor)) = (parts.next(), parts.next()) else { bail!("no minor in {version}") };
-    Ok(format!("{major}.{}.0", minor.parse::<u32>()? + 50))
 }

@@ -3,18 +3,19 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::scene::{API, GATEWAY, PORTAL, UI, image, scenario_ungoverned};
+use super::platform::{API, GATEWAY, PORTAL, UI, create, image, set};
+use super::scene::scenario_ungoverned;
 use crate::support::guard::succeeded;
 
 #[tokio::test]
 async fn a_namespace_outside_the_policies_is_left_alone() -> Result<()> {
     scenario_ungoverned("outside", async |scene| {
         for component in [API, GATEWAY] {
-            let answer = scene.send(&scene.create(component, &image(component, "2.2.0"))).await?;
+            let answer = scene.send(&create(component, &image(component, "2.2.0"))).await?;
             ensure!(answer.is_allowed() && answer.warnings.is_empty(), "{answer:?}");
         }
         for version in ["2.9.0", "latest", "1.0.0"] {
-            let answer = scene.send(&scene.set(GATEWAY, version)).await?;
+            let answer = scene.send(&set(GATEWAY, version)).await?;
             ensure!(answer.is_allowed() && answer.warnings.is_empty(), "{answer:?}");
         }
         Ok(())
@@ -26,7 +27,7 @@ async fn a_namespace_outside_the_policies_is_left_alone() -> Result<()> {
 async fn a_policy_counts_from_its_creation_to_its_deletion() -> Result<()> {
     scenario_ungoverned("policy", async |scene| {
         for component in [API, GATEWAY, UI, PORTAL] {
-            ensure!(scene.send(&scene.create(component, &image(component, "2.2.0"))).await?.is_allowed());
+            ensure!(scene.send(&create(component, &image(component, "2.2.0"))).await?.is_allowed());
         }
         for component in [API, GATEWAY, UI, PORTAL] {
             scene.rolled_out(component).await?;
@@ -34,7 +35,7 @@ async fn a_policy_counts_from_its_creation_to_its_deletion() -> Result<()> {
         let policy = scene.policy()?;
         scene.apply(&policy).await?;
         scene.governed().await?;
-        let gateway = scene.set(GATEWAY, "2.3.0");
+        let gateway = set(GATEWAY, "2.3.0");
         scene.refused(&gateway, "Upgrade control-plane-api first").await?;
 
         succeeded(scene.kubectl(&["delete", "upgradepolicy", &scene.namespace]).await?)?;
@@ -46,8 +47,8 @@ async fn a_policy_counts_from_its_creation_to_its_deletion() -> Result<()> {
         // The state that was made meanwhile is broken: nothing may go further, and the cure passes.
         scene.apply(&policy).await?;
         scene.governed().await?;
-        scene.refused(&scene.set(UI, "2.3.0"), "[UG-ORDER]").await?;
-        scene.passes(&scene.set(API, "2.3.0")).await?;
+        scene.refused(&set(UI, "2.3.0"), "[UG-ORDER]").await?;
+        scene.passes(&set(API, "2.3.0")).await?;
         Ok(())
     })
     .await

@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::ask::{Ask, Verb};
-use super::scene::{API, GATEWAY, PORTAL, UI, deployment, image, scenario};
+use super::platform::{API, GATEWAY, PORTAL, UI, create, deployment, image, set, set_image};
+use super::scene::scenario;
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const NEXT_DIGEST: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -13,10 +14,10 @@ const NEXT_DIGEST: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 async fn a_tag_or_digest_that_names_no_version_is_refused_until_a_release_lists_it() -> Result<()> {
     scenario("unlisted", async |scene| {
         scene.install("2.2.0").await?;
-        let by_tag = scene.set(UI, "dev-1f3a9c2");
-        let by_digest = scene.set_image(UI, UI, &format!("ghcr.io/stoa-platform/{UI}@{DIGEST}"));
+        let by_tag = set(UI, "dev-1f3a9c2");
+        let by_digest = set_image(UI, UI, &format!("ghcr.io/stoa-platform/{UI}@{DIGEST}"));
         let mut texts = Vec::new();
-        for ask in [&scene.set(UI, "latest"), &by_tag, &by_digest] {
+        for ask in [&set(UI, "latest"), &by_tag, &by_digest] {
             texts.push(scene.refused(ask, "[UG-VERSION]").await?);
         }
         insta::assert_snapshot!(texts.join("\n"));
@@ -37,9 +38,9 @@ async fn a_tag_or_digest_that_names_no_version_is_refused_until_a_release_lists_
         scene.passes(&by_tag).await?;
         scene.passes(&by_digest).await?;
         // What the next release lists is the next line, whatever its tag says.
-        let next = scene.set_image(UI, UI, &format!("ghcr.io/stoa-platform/{UI}@{NEXT_DIGEST}"));
+        let next = set_image(UI, UI, &format!("ghcr.io/stoa-platform/{UI}@{NEXT_DIGEST}"));
         scene.refused(&next, "[UG-ORDER] control-plane-ui 2.2.0 -> 2.3.0 must wait for").await?;
-        scene.refused(&scene.set(UI, "dev-3333333"), "[UG-VERSION]").await?;
+        scene.refused(&set(UI, "dev-3333333"), "[UG-VERSION]").await?;
         Ok(())
     })
     .await
@@ -48,11 +49,11 @@ async fn a_tag_or_digest_that_names_no_version_is_refused_until_a_release_lists_
 #[tokio::test]
 async fn naming_the_version_is_the_way_out_of_a_mutable_tag() -> Result<()> {
     scenario("mutable", async |scene| {
-        let answer = scene.warned(&scene.create(UI, &image(UI, "latest")).dry_run(), "[UG-VERSION]").await?;
+        let answer = scene.warned(&create(UI, &image(UI, "latest")).dry_run(), "[UG-VERSION]").await?;
         insta::assert_snapshot!(answer.warnings.join("\n"));
-        scene.passes(&scene.create(UI, &image(UI, "latest"))).await?;
+        scene.passes(&create(UI, &image(UI, "latest"))).await?;
         scene.install_each(&[(API, "2.2.0")]).await?;
-        scene.refused(&scene.set(UI, "dev-abc"), "[UG-VERSION]").await?;
+        scene.refused(&set(UI, "dev-abc"), "[UG-VERSION]").await?;
         let annotated = |version: &str| {
             let template = json!({
                 "metadata": {"annotations": {"guard.gostoa.dev/version": version}},

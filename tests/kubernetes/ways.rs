@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::ask::{Ask, Verb};
-use super::scene::{API, GATEWAY, Scene, deployment, image, scenario};
+use super::platform::{API, GATEWAY, deployment, image, set};
+use super::scene::{Scene, scenario};
 use crate::support::guard::succeeded;
 
 /// The changes of the gateway's image by every verb there is.
@@ -107,7 +108,7 @@ async fn what_is_refused_says_what_its_sender_can_do() -> Result<()> {
         scene.install("2.2.0").await?;
         let mut texts = Vec::new();
         for manager in ["argocd-controller", "kustomize-controller", "helm-controller", "helm"] {
-            let ask = scene.set(GATEWAY, "2.3.0").by(manager);
+            let ask = set(GATEWAY, "2.3.0").by(manager);
             let text = scene.refused(&ask, "Upgrade control-plane-api first").await?;
             let (_, hint) = text.split_once("from control-plane-api 2.2.0. ").context(text.clone())?;
             texts.push(format!("{manager}: {hint}"));
@@ -121,7 +122,6 @@ async fn what_is_refused_says_what_its_sender_can_do() -> Result<()> {
 #[tokio::test]
 async fn what_changes_no_version_passes_without_a_word() -> Result<()> {
     scenario("unchanged", async |scene| {
-        // A broken state: the gateway is ahead of the API. Only what moves a version is the guard's business.
         scene.install_each(&[(API, "2.2.0"), (GATEWAY, "2.2.0")]).await?;
         let container = |part: Value| {
             let mut container = json!({"name": GATEWAY});
@@ -137,7 +137,7 @@ async fn what_changes_no_version_passes_without_a_word() -> Result<()> {
             json!({"spec": {"replicas": 3}}),
             container(json!({"env": [{"name": "LEVEL", "value": "debug"}]})),
             container(json!({"resources": {"requests": {"cpu": "1m"}}})),
-            // The same content under another name of the same registry path.
+            // The same version by another tag.
             container(json!({"image": image(GATEWAY, "v2.2.0")})),
         ] {
             let answer = scene.send(&Ask::new(Verb::StrategicPatch, format!("deployments/{GATEWAY}"), patch)).await?;

@@ -104,7 +104,8 @@ impl Guard {
         else {
             bail!("the guard did not start: {line:?} {}", guard.log_tail(""));
         };
-        (https.clone_into(&mut guard.https), ops.clone_into(&mut guard.ops));
+        https.clone_into(&mut guard.https);
+        ops.clone_into(&mut guard.ops);
         Ok(guard)
     }
 
