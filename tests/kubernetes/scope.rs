@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::platform::{API, GATEWAY, PORTAL, UI, create, image, set};
-use super::scene::scenario_ungoverned;
+use super::ask::{Ask, Verb};
+use super::platform::{API, GATEWAY, PORTAL, UI, create, deployment, image, set};
+use super::scene::{scenario, scenario_ungoverned};
 use crate::support::guard::succeeded;
 
 #[tokio::test]
@@ -18,6 +19,17 @@ async fn a_namespace_outside_the_policies_is_left_alone() -> Result<()> {
             let answer = scene.send(&set(GATEWAY, version)).await?;
             ensure!(answer.is_allowed() && answer.warnings.is_empty(), "{answer:?}");
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_name_that_the_server_makes_up_hides_nothing() -> Result<()> {
+    scenario("generated", async |scene| {
+        let mut keycloak = deployment("keycloak", "quay.io/keycloak/keycloak:26.0.0");
+        keycloak["metadata"] = json!({"generateName": "keycloak-"});
+        scene.refused(&Ask::new(Verb::Create, "deployments", keycloak), "[UG-SUPPORTED]").await?;
         Ok(())
     })
     .await
