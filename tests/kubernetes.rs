@@ -5,6 +5,8 @@ mod support;
 
 #[path = "kubernetes/ask.rs"]
 mod ask;
+#[path = "kubernetes/index.rs"]
+mod index;
 #[path = "kubernetes/kinds.rs"]
 mod kinds;
 #[path = "kubernetes/lifecycle.rs"]
@@ -17,8 +19,6 @@ mod outage;
 mod platform;
 #[path = "kubernetes/real.rs"]
 mod real;
-#[path = "kubernetes/registration.rs"]
-mod registration;
 #[path = "kubernetes/scene.rs"]
 mod scene;
 #[path = "kubernetes/scope.rs"]

@@ -19,14 +19,15 @@ const TIMEOUT_SECONDS: i32 = 5;
 
 /// What can change a version, a pause or the number of pods. Only such requests reach the guard: everything else
 /// costs the cluster nothing. `?` keeps odd objects from failing the condition, which would refuse them.
-const WORKLOAD_CHANGED: &str = "oldObject == null \
-|| object.spec.?paused.orValue(false) != oldObject.spec.?paused.orValue(false) \
-|| object.spec.?replicas.orValue(1) != oldObject.spec.?replicas.orValue(1) \
-|| object.spec.?template.?metadata.?annotations.orValue({}) != oldObject.spec.?template.?metadata.?annotations.orValue({}) \
-|| object.spec.?template.?metadata.?labels.orValue({}) != oldObject.spec.?template.?metadata.?labels.orValue({}) \
-|| object.spec.?template.?spec.?containers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')]) \
-!= oldObject.spec.?template.?spec.?containers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')]) \
-|| object.spec.?template.?spec.?initContainers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')]) \
+const WORKLOAD_CHANGED: &str = "\
+oldObject == null
+|| object.spec.?paused.orValue(false) != oldObject.spec.?paused.orValue(false)
+|| object.spec.?replicas.orValue(1) != oldObject.spec.?replicas.orValue(1)
+|| object.spec.?template.?metadata.?annotations.orValue({}) != oldObject.spec.?template.?metadata.?annotations.orValue({})
+|| object.spec.?template.?metadata.?labels.orValue({}) != oldObject.spec.?template.?metadata.?labels.orValue({})
+|| object.spec.?template.?spec.?containers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')])
+!= oldObject.spec.?template.?spec.?containers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')])
+|| object.spec.?template.?spec.?initContainers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')])
 != oldObject.spec.?template.?spec.?initContainers.orValue([]).map(c, [c.?name.orValue(''), c.?image.orValue('')])";
 
 /// Scaling up is never in question.

@@ -45,7 +45,7 @@ impl Caller {
                 "A single Flux Kustomization stops here for ever: give each component a Kustomization of its own, with \
                  dependsOn and wait.",
             ),
-            Self::FluxHelm => Some("Set upgrade.strategy to RetryOnFailure."),
+            Self::FluxHelm => Some("Set spec.upgrade.strategy.name of the HelmRelease to RetryOnFailure."),
             Self::Helm => Some("Run helm upgrade again when that is done."),
             Self::Other => None,
         }
@@ -89,14 +89,19 @@ fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
     let mut note = |key: &str, value: String| response.audit_annotations.insert(key.to_owned(), tame(&value));
     note("verdict", decision.verdict.to_string());
     let all = || decision.reasons.iter().chain(&decision.warnings).chain(&decision.audits);
-    let mut rules: Vec<&str> = all().map(|reason| reason.rule.row().code).collect();
-    rules.dedup();
+    let mut rules: Vec<&str> = Vec::new();
+    for reason in all() {
+        let code = reason.rule.row().code;
+        if !rules.contains(&code) {
+            rules.push(code);
+        }
+    }
     if !rules.is_empty() {
         note("rules", rules.join(","));
     }
     // For those who show the parts of a denial in different places.
     if let Some(worst) = decision.reasons.first() {
-        note("facts", worst.facts.clone());
+        note("reason", format!("[{}] {}: {}", worst.rule, worst.what, worst.facts));
         note("remedy", worst.remedy.clone());
     }
     let audited: Vec<String> = decision.audits.iter().map(ToString::to_string).collect();
@@ -135,4 +140,35 @@ fn refuse(mut response: AdmissionResponse, text: &str) -> AdmissionResponse {
         metadata: None,
     };
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Mode;
+    use crate::domain::rules::Rule;
+
+    #[test]
+    fn the_audit_log_names_each_rule_once() {
+        let reason = |rule, verdict| Reason {
+            rule,
+            verdict,
+            mode: Mode::Enforce,
+            component: "api".to_owned(),
+            from: None,
+            to: None,
+            what: String::new(),
+            facts: String::new(),
+            remedy: String::new(),
+        };
+        let decision = Decision {
+            verdict: Verdict::NotYet,
+            reasons: vec![reason(Rule::Skew, Verdict::NotYet), reason(Rule::Version, Verdict::NotYet)],
+            warnings: vec![reason(Rule::Skew, Verdict::Allow)],
+            audits: vec![],
+        };
+        let mut response = AdmissionResponse::invalid("");
+        annotate(&mut response, &decision);
+        assert_eq!(response.audit_annotations["rules"], "UG-SKEW,UG-VERSION");
+    }
 }

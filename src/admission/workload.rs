@@ -1,8 +1,10 @@
 //! Reviews of workloads and of their scale subresource.
 
 use jiff::Timestamp;
+use kube::core::admission::Operation;
 use kube::core::{DynamicObject, Object};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Admission, Answer, Request, render};
 use crate::cluster::change::change;
@@ -28,6 +30,14 @@ pub(super) async fn review(admission: &Admission, request: &Request, kind: Workl
         Err(error) => return refuse(request, &error),
     };
     let old = match record(kind, request, request.old_object.as_ref()) {
+        // What is created had no state before, and what is updated had one: a request that says otherwise could make
+        // a move look like none.
+        Ok(Some(_)) if request.operation == Operation::Create => {
+            return refuse(request, "it is new and has an old object");
+        }
+        Ok(None) if request.operation == Operation::Update => {
+            return refuse(request, "the request carries no old object");
+        }
         Ok(old) => old,
         Err(error) => return refuse(request, &error),
     };
@@ -122,6 +132,9 @@ fn record(
 ) -> Result<Option<WorkloadRecord>, String> {
     let Some(object) = object else { return Ok(None) };
     let part = |name: &str| object.data.get(name).filter(|value| !value.is_null());
+    if let Some(wrong) = not_an_object(&object.data) {
+        return Err(format!("{wrong} is no object"));
+    }
     let spec = part("spec").map(WorkloadSpec::deserialize).transpose();
     let status = part("status").map(WorkloadStatus::deserialize).transpose();
     let mut metadata = object.metadata.clone();
@@ -133,4 +146,26 @@ fn record(
         status: status.map_err(|error| format!("its status cannot be read: {error}"))?,
     };
     Ok(WorkloadRecord::read(kind, &object))
+}
+
+/// The first part of a workload that should be an object and is a list. A list would be read as one, field by field,
+/// and what is left out of it as absent.
+fn not_an_object(data: &Value) -> Option<String> {
+    const PARTS: [&str; 7] = [
+        "/spec",
+        "/status",
+        "/spec/strategy",
+        "/spec/updateStrategy",
+        "/spec/template",
+        "/spec/template/metadata",
+        "/spec/template/spec",
+    ];
+    let is_list = |pointer: &str| data.pointer(pointer).is_some_and(Value::is_array);
+    let part = PARTS.into_iter().find(|pointer| is_list(pointer)).map(str::to_owned);
+    part.or_else(|| {
+        ["/spec/template/spec/containers", "/spec/template/spec/initContainers"].into_iter().find_map(|pointer| {
+            let at = data.pointer(pointer)?.as_array()?.iter().position(Value::is_array)?;
+            Some(format!("{pointer}/{at}"))
+        })
+    })
 }

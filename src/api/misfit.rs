@@ -81,13 +81,11 @@ fn object(path: &str, schema: &JSONSchemaProps, fields: &serde_json::Map<String,
 /// What to say of a field that is not known: which one is likely meant, or which ones there are.
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
     let near = known.clone().map(|other| (distance(name, other), other)).min().filter(|(distance, _)| *distance <= 2);
-    match near {
-        Some((_, other)) => format!("is no known field; did you mean '{other}'?"),
-        None => {
-            let all: Vec<&str> = known.map(String::as_str).collect();
-            format!("is no known field; there are {}", all.join(", "))
-        }
+    if let Some((_, other)) = near {
+        return format!("is no known field; did you mean '{other}'?");
     }
+    let all: Vec<&str> = known.map(String::as_str).collect();
+    format!("is no known field; there are {}", all.join(", "))
 }
 
 /// How many letters have to be changed, added, removed or swapped with their neighbour, without regard to case.

@@ -10,7 +10,7 @@ use crate::domain::policy::{
     Component, ComponentId, Matcher, Mode, Policy, PolicyParts, Problem, Skew, SupportedRange, VersionSource,
 };
 use crate::domain::rules::Rule;
-use crate::domain::version::{TagPattern, parse};
+use crate::domain::version::{TagPattern, Version, parse};
 
 /// Everything that is wrong with a policy or a release; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,7 +200,8 @@ pub fn with_releases<'a>(
 ) -> (Policy, BTreeMap<String, PolicyProblems>) {
     let mut problems = BTreeMap::new();
     let mut ordered: Vec<(Vec<u64>, Release)> = Vec::new();
-    for release in releases.into_iter().filter(|release| release.spec.policy == policy.name) {
+    let own: Vec<_> = releases.into_iter().filter(|release| release.spec.policy == policy.name).collect();
+    for release in &own {
         let name = release.metadata.name.clone().unwrap_or_default();
         let (read, mut found) = read_release(&policy, release);
         if let Some((order, read)) = read {
@@ -215,8 +216,44 @@ pub fn with_releases<'a>(
         }
     }
     ordered.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
-    policy.lines = Lines::new(ordered.into_iter().map(|(_, release)| release).collect());
+    policy.lines = Lines::new(carried_forward(ordered.into_iter().map(|(_, release)| release)));
+    for release in &own {
+        let unlisted = unlisted_needs(&policy, release);
+        if !unlisted.is_empty() {
+            let name = release.metadata.name.clone().unwrap_or_default();
+            problems.entry(name).or_insert_with(|| PolicyProblems(vec![])).0.extend(unlisted);
+        }
+    }
     (policy, problems)
+}
+
+/// What a release says it needs and no release lists: nothing could tell whether it is there.
+fn unlisted_needs(policy: &Policy, release: &PlatformRelease) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, component) in release.spec.components.iter().enumerate() {
+        for (position, need) in component.needs.iter().enumerate() {
+            let (Some(id), Some(version)) = (policy.component_named(&need.component), parse(&need.version)) else {
+                continue;
+            };
+            if policy.lines.span(id, &Version::Known(version)).is_err() {
+                let path = format!("spec.components[{index}].needs[{position}].version");
+                let message = format!("no release lists {} {}", need.component, need.version);
+                problems.push(Problem::new(path, message));
+            }
+        }
+    }
+    problems
+}
+
+/// Releases in which a component that one of them leaves out is what it was in the one before.
+fn carried_forward(releases: impl Iterator<Item = Release>) -> Vec<Release> {
+    let mut carried: BTreeMap<ComponentId, Listed> = BTreeMap::new();
+    let each = releases.map(|mut release| {
+        carried.extend(release.components.iter().map(|(id, listed)| (*id, listed.clone())));
+        release.components.clone_from(&carried);
+        release
+    });
+    each.collect()
 }
 
 /// Reads one release of `policy`; `None` for a version that gives it no place in the order.
@@ -272,4 +309,120 @@ fn read_listed(
 
 fn not_a_version(path: &str, text: &str) -> Problem {
     Problem::new(path, format!("'{text}' is no version such as 2.3.0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn policy(spec: &Value) -> UpgradePolicy {
+        let policy = json!({
+            "apiVersion": "guard.gostoa.dev/v1alpha1", "kind": "UpgradePolicy", "metadata": {"name": "p"}, "spec": spec
+        });
+        serde_json::from_value(policy).unwrap()
+    }
+
+    fn problems(spec: &Value) -> Vec<String> {
+        Policy::try_from(&policy(spec)).map_or_else(|p| p.0.iter().map(ToString::to_string).collect(), |_| vec![])
+    }
+
+    fn release(name: &str, components: &Value) -> PlatformRelease {
+        let release = json!({
+            "apiVersion": "guard.gostoa.dev/v1alpha1", "kind": "PlatformRelease", "metadata": {"name": name},
+            "spec": {"policy": "p", "version": name, "components": components}
+        });
+        serde_json::from_value(release).unwrap()
+    }
+
+    fn two_components() -> Policy {
+        let spec = json!({"namespaces": ["x"], "components": [
+            {"name": "api", "match": {"names": ["api"]}},
+            {"name": "ui", "match": {"names": ["ui"]}, "after": ["api"]},
+        ]});
+        Policy::try_from(&policy(&spec)).unwrap()
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_path() {
+        let spec = json!({
+            "namespaces": ["x", "kube-system"],
+            "maxHop": 0,
+            "modes": {"UG-FOO": "Warn"},
+            "components": [
+                {"name": "api", "match": {}, "supported": [{"range": "two"}]},
+                {"name": "ui", "match": {"names": ["ui"], "images": ["*/ui"]}, "after": ["apy"],
+                 "skew": [{"component": "api", "behind": -1}], "version": {"tagPattern": "^v(.*)$"}},
+                {"name": "ui", "match": {"names": ["ui"], "images": ["r.example/x/ui"]}},
+            ]
+        });
+        insta::assert_snapshot!(problems(&spec).join("\n"));
+    }
+
+    #[test]
+    fn cycles_and_deadlocks_are_told() {
+        let component = |name: &str, after: &[&str], skew: Value| json!({"name": name, "match": {"names": [name]}, "after": after, "skew": skew});
+        let of = |components: &[Value]| problems(&json!({"namespaces": ["x"], "components": components}));
+        let ring = of(&[
+            component("a", &["c"], json!([])),
+            component("b", &["a"], json!([])),
+            component("c", &["b"], json!([])),
+        ]);
+        let stuck = of(&[
+            component("a", &[], json!([])),
+            component("b", &["a"], json!([{"component": "a", "behind": 0, "ahead": 0}])),
+        ]);
+        let lockstep = of(&[
+            component("a", &[], json!([])),
+            component("b", &["a"], json!([])),
+            component("c", &["b"], json!([{"component": "a", "behind": 0, "ahead": 1}])),
+        ]);
+        insta::assert_snapshot!([ring, stuck, lockstep].concat().join("\n"));
+    }
+
+    #[test]
+    fn releases_are_ordered_by_their_numbers() {
+        let listing = |version: &str| json!([{"name": "api", "version": version}]);
+        let releases = [
+            release("2026.10", &listing("3.0.0")),
+            release("2026.9", &listing("2.0.0")),
+            release("2025.12", &listing("1.0.0")),
+        ];
+        let (policy, problems) = with_releases(two_components(), &releases);
+        assert_eq!(problems, BTreeMap::new());
+        let names: Vec<&str> = policy.lines.releases().iter().map(|release| release.name.as_str()).collect();
+        assert_eq!(names, ["2025.12", "2026.9", "2026.10"]);
+    }
+
+    #[test]
+    fn a_component_that_a_release_leaves_out_is_what_it_was() {
+        let releases = [
+            release("1", &json!([{"name": "api", "version": "1.0.0"}, {"name": "ui", "version": "5.0.0"}])),
+            release("2", &json!([{"name": "api", "version": "2.0.0"}])),
+            release("3", &json!([{"name": "api", "version": "3.0.0"}, {"name": "ui", "version": "6.0.0"}])),
+        ];
+        let (policy, _) = with_releases(two_components(), &releases);
+        let span = |version: &str| policy.lines.span(ComponentId(1), &Version::read(version)).unwrap();
+        assert_eq!(span("5.0.0").distance_to(span("6.0.0")), Some(1));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_release_is_told_and_the_release_keeps_its_place() {
+        let releases = [
+            release("1", &json!([{"name": "api", "version": "1.0.0"}])),
+            release("2", &json!([{"name": "api", "version": "latest"}, {"name": "portal", "version": "1.0.0"}])),
+            release(
+                "3",
+                &json!([{"name": "ui", "version": "1.0.0", "needs": [
+                {"component": "api", "version": "9.0.0"}, {"component": "db", "version": "1.0.0"}]}]),
+            ),
+            release("v4", &json!([{"name": "api", "version": "4.0.0"}])),
+            release("3.0", &json!([{"name": "api", "version": "3.0.0"}])),
+        ];
+        let (policy, problems) = with_releases(two_components(), &releases);
+        assert_eq!(policy.lines.releases().len(), 4);
+        let told: Vec<String> = problems.iter().map(|(name, problems)| format!("{name}: {problems}")).collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
 }

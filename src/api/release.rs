@@ -31,7 +31,7 @@ pub struct PlatformReleaseSpec {
     #[serde(default)]
     pub required_stop: bool,
 
-    /// What each component is in this release. A component that did not change is listed with its old version.
+    /// What each component is in this release. One that is left out is what it was in the release before.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub components: Vec<ReleaseComponentSpec>,

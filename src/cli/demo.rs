@@ -1,7 +1,7 @@
 //! `upgrade-guard demo`: the guide's upgrade in the wrong and in the right order, through real HTTPS reviews.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
@@ -9,8 +9,8 @@ use anyhow::{Context, bail, ensure};
 use self::client::{Answer, Reviewer};
 use self::platform::Platform;
 use self::script::{SCRIPT, Step};
-use super::output::{COLUMNS, wrap};
-use super::{Outcome, Output, Paint};
+use super::output::wrap;
+use super::{Outcome, Output};
 use crate::domain::decision::Verdict;
 use crate::server::devcert::{AUTHORITY_FILE, DevelopmentCertificate};
 
@@ -20,9 +20,13 @@ mod script;
 
 /// Show what the guard does, without Kubernetes: a guard on loopback, an upgrade in the wrong and in the right order.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Play against this policy instead of the one in manifests/policies/stoa.yaml.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
 
-pub(super) fn run(_: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let (certs, manifests) = (folder.path().join("certs"), folder.path().join("cluster"));
     for made in [&certs, &manifests] {
@@ -31,25 +35,33 @@ pub(super) fn run(_: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     DevelopmentCertificate::make(&["127.0.0.1".to_owned()], 1)
         .and_then(|made| made.write(&certs))
         .context("cannot make certificates")?;
-    let mut platform = Platform::start(&manifests)?;
+    let policy = args
+        .policy
+        .as_ref()
+        .map(|path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
+    let mut platform = Platform::start(&manifests, policy.transpose()?.as_deref())?;
     let guard = Guard::start(&certs, &manifests)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let reviewer = Reviewer::new(&guard.address, &certs.join(AUTHORITY_FILE))?;
 
-    writeln!(
-        out,
-        "A platform of four workloads, all at 2.2.0, is upgraded to 2.3.0. Its policy: manifests/policies/stoa.yaml"
-    )?;
+    let shown = args.policy.clone().unwrap_or_else(|| "manifests/policies/stoa.yaml".into());
+    writeln!(out, "A platform of four workloads, all at 2.2.0, is upgraded to 2.3.0 under {}.", shown.display())?;
     writeln!(out, "Each attempt is an AdmissionReview to https://{}/validate.", guard.address)?;
     let mut wrong = 0_usize;
     for step in SCRIPT {
         match step {
-            Step::Title(title) => writeln!(out, "\n{}\n", out.paint.strong(title))?,
-            Step::Rolling { component, version } => platform.roll_half(component, version)?,
+            Step::Title(title) => {
+                writeln!(out, "\n{}\n", out.paint.strong(title))?;
+                head(out)?;
+            }
+            Step::Rolling { component, version } => {
+                platform.roll_half(component, version)?;
+                writeln!(out, "({component} rolls out: one of two pods runs {version})")?;
+            }
             Step::Complete(component) => {
                 platform.complete(component)?;
-                writeln!(out, "      {component} has rolled out.")?;
+                writeln!(out, "({component} has rolled out)")?;
             }
             Step::Try { component, to, expected } => {
                 let review = platform.review(component, to)?;
@@ -69,6 +81,15 @@ pub(super) fn run(_: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The widths of the table's columns; with two spaces between them they fill the page.
+const WIDTHS: [usize; 4] = [18, 8, 40, 28];
+
+/// The table's head.
+fn head(out: &mut Output<'_>) -> anyhow::Result<()> {
+    let names = ["TRIED", "VERDICT", "REASON", "WHAT TO DO INSTEAD"].map(|name| vec![name.to_owned()]);
+    row(out, &names, |_, cell| cell)
+}
+
 /// One attempt: what was tried, the verdict, the reason and what to do instead.
 fn report(
     out: &mut Output<'_>,
@@ -78,29 +99,39 @@ fn report(
     answer: &Answer,
     expected: Verdict,
 ) -> anyhow::Result<()> {
-    let tried = format!("{component} {from} -> {to}");
-    let verdict = paint(out.paint, answer);
-    writeln!(out, "  {tried:<36} {verdict}")?;
-    for line in wrap(&answer.message, COLUMNS - 6) {
-        writeln!(out, "      {line}")?;
-    }
-    for warning in &answer.warnings {
-        for line in wrap(&format!("warning: {warning}"), COLUMNS - 6) {
-            writeln!(out, "      {line}")?;
-        }
-    }
-    if answer.verdict != expected {
-        writeln!(out, "      {}", out.paint.bad(&format!("expected {expected}")))?;
-    }
-    Ok(())
+    let verdict = match answer.verdict {
+        Verdict::Allow => "allowed",
+        Verdict::NotYet => "not yet",
+        Verdict::Never => "never",
+    };
+    let warnings = answer.warnings.iter().map(|warning| format!("Warning: {warning}"));
+    let surprise = (answer.verdict != expected).then(|| format!("EXPECTED {expected}"));
+    let reason: Vec<String> = [answer.reason.clone()].into_iter().chain(warnings).chain(surprise).collect();
+    let cells = [
+        vec![component.to_owned(), format!("{from} -> {to}")],
+        vec![verdict.to_owned()],
+        wrap(&reason.join(" "), WIDTHS[2]),
+        wrap(&answer.remedy, WIDTHS[3]),
+    ];
+    let paint = out.paint;
+    row(out, &cells, |column, cell| match (column, answer.verdict) {
+        (1, Verdict::Allow) => paint.good(&cell),
+        (1, Verdict::NotYet) => paint.caution(&cell),
+        (1, Verdict::Never) => paint.bad(&cell),
+        _ => cell,
+    })
 }
 
-fn paint(paint: Paint, answer: &Answer) -> String {
-    match answer.verdict {
-        Verdict::Allow => paint.good("allowed"),
-        Verdict::NotYet => paint.caution("refused, not yet"),
-        Verdict::Never => paint.bad("refused, never from here"),
+/// One row of the table; `paint` colours a cell that has its width already.
+fn row(out: &mut Output<'_>, cells: &[Vec<String>; 4], paint: impl Fn(usize, String) -> String) -> anyhow::Result<()> {
+    for line in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+        let text = cells.iter().zip(WIDTHS).enumerate().map(|(column, (cell, width))| {
+            let cell = cell.get(line).map(String::as_str).unwrap_or_default();
+            paint(column, format!("{cell:<width$}"))
+        });
+        writeln!(out, "{}", text.collect::<Vec<_>>().join("  ").trim_end())?;
     }
+    Ok(())
 }
 
 /// A guard process on loopback. Dropping it ends the process.

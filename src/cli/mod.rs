@@ -18,6 +18,7 @@ pub mod rules;
 mod serve;
 pub mod webhook;
 
+use output::UntilClosed;
 pub use output::{Output, Paint};
 
 /// Keeps a platform of several workloads from being upgraded in the wrong order or too far apart.
@@ -90,25 +91,17 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let stdout = io::stdout();
     let paint = Paint::for_terminal(&stdout);
-    let mut writer = io::BufWriter::new(stdout.lock());
+    let mut writer = io::BufWriter::new(UntilClosed::new(stdout.lock()));
     let result = cli.run(&mut Output::new(&mut writer, paint));
-    let result = result.and_then(|outcome| writer.flush().map(|()| outcome).map_err(Into::into));
-    match result {
+    match result.and_then(|outcome| writer.flush().map(|()| outcome).map_err(Into::into)) {
         Ok(outcome) => outcome.into(),
-        // Whoever read the output has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writer.flush();
             for (number, line) in format!("{error:#}").lines().enumerate() {
                 eprintln!("{}{line}", if number == 0 { "error: " } else { "       " });
             }
             ExitCode::from(COULD_NOT_TELL)
         }
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

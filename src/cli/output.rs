@@ -29,6 +29,41 @@ impl Write for Output<'_> {
     }
 }
 
+/// A stream that may be closed by whoever reads it: what comes after is dropped, and the exit code stays the answer's.
+pub(crate) struct UntilClosed<W> {
+    inner: W,
+    closed: bool,
+}
+
+impl<W: Write> UntilClosed<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner, closed: false }
+    }
+
+    fn unless_closed<T>(&mut self, otherwise: T, act: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.closed {
+            return Ok(otherwise);
+        }
+        match act(&mut self.inner) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(otherwise)
+            }
+            result => result,
+        }
+    }
+}
+
+impl<W: Write> Write for UntilClosed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_closed(bytes.len(), |inner| inner.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_closed((), Write::flush)
+    }
+}
+
 /// Colours, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Paint {
@@ -95,6 +130,22 @@ mod tests {
         assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
         assert_eq!(wrap("one-very-long-word is it", 5), ["one-very-long-word", "is it"]);
         assert_eq!(wrap("", 5), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_closed_stream_is_no_error_and_other_troubles_are() {
+        struct Fails(io::ErrorKind);
+        impl Write for Fails {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(self.0.into())
+            }
+        }
+        let mut closed = UntilClosed::new(Fails(io::ErrorKind::BrokenPipe));
+        assert!(closed.write_all(b"one").and_then(|()| closed.write_all(b"two")).and_then(|()| closed.flush()).is_ok());
+        assert!(UntilClosed::new(Fails(io::ErrorKind::StorageFull)).write_all(b"one").is_err());
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::server::readiness::{Gate, Readiness};
 use crate::server::shutdown::{Ended, signals};
 use crate::server::{Server, ServerOptions};
 
+/// The client has no read timeout of its own; a quiet watch ends after 290 seconds by itself.
+const API_READ_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Answer the API server's reviews.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -140,9 +143,11 @@ async fn from_kubernetes(
     readiness: &Readiness,
     ending: &CancellationToken,
 ) -> anyhow::Result<Parts> {
-    let client = kube::Client::try_default().await.context(
+    let mut config = kube::Config::infer().await.context(
         "cannot tell how to reach Kubernetes; set KUBECONFIG, run in a pod, or read manifests with --cluster-from",
     )?;
+    config.read_timeout = Some(API_READ_TIMEOUT);
+    let client = kube::Client::try_from(config).context("cannot set up the client for Kubernetes")?;
     if let Some(url) = &args.register {
         let url = with_port(url, bound);
         let ca_file = args.ca_file.clone().unwrap_or_else(|| args.certs.join("ca.crt"));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::inventory::{Inventory, version_of};
+use super::inventory::{Inventory, version_of, versions};
+use super::object::WorkloadKind;
 use super::record::WorkloadRecord;
 use crate::domain::change::{Change, Move, Restart};
 use crate::domain::image::ImageRef;
@@ -26,11 +27,14 @@ pub fn change(
         return None;
     }
     let mut moves = moves(policy, old, new, &assigned);
-    if moves.is_empty() && old.is_some_and(|old| old.paused && !new.paused) {
-        moves = resumed(policy, inventory, new);
+    if let Some(old) = old.filter(|old| old.paused && !new.paused) {
+        // A patch or another component in the same update does not hide what the end of the pause sets going.
+        let resumed = resumed(policy, inventory, old, new).into_iter().filter(|step| !moves.contains(step));
+        moves.extend(resumed.collect::<Vec<_>>());
     }
     let restarts = if moves.is_empty() { restarts(policy, old, new, &assigned) } else { vec![] };
-    let fewer = old.is_some_and(|old| new.replicas < old.replicas);
+    // The pods of a DaemonSet are the cluster's nodes, not a wish.
+    let fewer = old.is_some_and(|old| new.kind != WorkloadKind::DaemonSet && new.replicas < old.replicas);
     let subject = moves.first().map_or(assigned[0].0, |step| step.component);
     let touches_capacity = !moves.is_empty() || fewer;
     let capacity = touches_capacity.then(|| inventory.capacity(policy, new, subject, moves.is_empty()));
@@ -70,21 +74,26 @@ fn moves(
         let container = &new.template.containers[position];
         let to = version_of(policy, id, container, &new.template).version;
         let before = old.and_then(|old| {
-            let same_name = old.template.containers.iter().find(|other| other.name == container.name);
-            let mut of_component = governed(policy, &old.name, &old.labels, &old.template.containers).into_iter();
+            let assigned = governed(policy, &old.name, &old.labels, &old.template.containers);
+            // A container that was another component's had no version of this one.
+            let of_another =
+                |at: usize| assigned.iter().any(|(_, taken)| *taken == at) && !assigned.contains(&(id, at));
+            let same_name = old.template.containers.iter().position(|other| other.name == container.name);
             // A renamed container replaces the component's first one.
-            let same_component = || {
-                let (_, position) = of_component.find(|(other, _)| *other == id)?;
-                old.template.containers.get(position)
-            };
-            let image = same_name.or_else(same_component)?;
+            let same_component = || assigned.iter().find(|(other, _)| *other == id).map(|(_, at)| *at);
+            let at = same_name.filter(|at| !of_another(*at)).or_else(same_component)?;
+            let image = old.template.containers.get(at)?;
             Some((version_of(policy, id, image, &old.template).version, &image.image))
         });
         let step = match before {
             Some((from, image)) => {
-                let same_image = ImageRef::parse(image).same_content(ImageRef::parse(&container.image));
+                let (was, is) = (ImageRef::parse(image), ImageRef::parse(&container.image));
+                let same_image = was.same_content(is);
                 let unchanged = from == to && (same_image || from.known().is_some());
-                if unchanged || (same_image && from.known().is_none() && to.known().is_none()) {
+                // The same digest is the same content, whatever a tag that tells no version calls it. Two versions
+                // stay a move: the new one would be believed from then on.
+                let pinned = same_image && is.digest.is_some();
+                if unchanged || (same_image && to.known().is_none() && (pinned || from.known().is_none())) {
                     continue;
                 }
                 Move { component: id, from: Some(from), to }
@@ -98,18 +107,23 @@ fn moves(
     moves
 }
 
-/// What resuming a paused rollout moves: from every version that still runs to the one asked for.
-fn resumed(policy: &Policy, inventory: &Inventory, new: &WorkloadRecord) -> Vec<Move> {
+/// What resuming the paused rollout of `held` as `new` moves: from every version that still runs to the one asked for.
+fn resumed(policy: &Policy, inventory: &Inventory, held: &WorkloadRecord, new: &WorkloadRecord) -> Vec<Move> {
+    // The inventory may be older than the request, and show the workload before it was given its new version.
+    let mut inventory = inventory.clone();
+    inventory.put_workload(held.clone());
     let view = inventory.view(policy);
-    let id = new.id();
+    let id = held.id();
+    let asked: BTreeSet<(ComponentId, Version)> = versions(policy, &new.name, &new.labels, &new.template)
+        .into_iter()
+        .map(|(component, resolved)| (component, resolved.version))
+        .collect();
     let mut moves = Vec::new();
-    for component in policy.ids() {
-        let own = view.component(component).workloads.iter().find(|workload| workload.id == id);
-        let Some(own) = own else { continue };
-        for to in own.desired.iter().collect::<BTreeSet<_>>() {
-            let others = own.running.keys().filter(|running| *running != to && !own.desired.contains(running));
-            moves.extend(others.map(|from| Move { component, from: Some(from.clone()), to: to.clone() }));
-        }
+    for (component, to) in &asked {
+        let own = view.component(*component).workloads.iter().find(|workload| workload.id == id);
+        let others = own.into_iter().flat_map(|own| own.running.keys());
+        let others = others.filter(|running| !asked.contains(&(*component, (*running).clone())));
+        moves.extend(others.map(|from| Move { component: *component, from: Some(from.clone()), to: to.clone() }));
     }
     moves
 }

@@ -186,8 +186,10 @@ pub struct Manifests {
 
 /// Folders inside folders that are followed. Real trees have a handful; a link to a folder above has no end.
 const MOST_LEVELS: usize = 32;
-/// Documents, nodes and nesting that one YAML file may have: as much as the objects of a large cluster need.
-const MOST_NODES: usize = 50_000_000;
+/// Nodes and documents that one YAML file may have: as many as the workloads of a large cluster need.
+const MOST_NODES: usize = 5_000_000;
+/// Nodes that anchors may repeat: manifests hardly use any, and a few lines of them could fill the memory.
+const MOST_ANCHORED: usize = 50_000;
 
 impl Manifests {
     /// Reads `sources`, folders recursively and in the order of their names. Documents without a namespace are of
@@ -332,29 +334,26 @@ impl Reader<'_> {
             (api::GROUP, "PlatformRelease") => object.resource().map(|release| self.found.releases.push(release)),
             (api::GROUP, "Platform") => object.resource::<Platform>().and_then(|found| {
                 self.namespaced(&object, |install, name| {
-                    _ = install.inventory.platforms_mut().insert(name, found.object)
+                    install.inventory.platforms_mut().insert(name, found.object);
                 })
             }),
             ("apps", "ReplicaSet") => self.replica_set(&object),
             ("apps", "ControllerRevision") => self.controller_revision(&object),
             ("policy", "PodDisruptionBudget") => object.typed::<PodDisruptionBudget>().and_then(|budget| {
-                let record = BudgetRecord::from(&budget);
-                self.namespaced(&object, |install, name| _ = install.inventory.budgets_mut().insert(name, record))
+                self.namespaced(&object, |install, name| {
+                    install.inventory.budgets_mut().insert(name, BudgetRecord::from(&budget));
+                })
             }),
             ("autoscaling", "HorizontalPodAutoscaler") => {
                 object.typed::<HorizontalPodAutoscaler>().and_then(|autoscaler| {
-                    let record = AutoscalerRecord::from(&autoscaler);
                     self.namespaced(&object, |install, name| {
-                        install.inventory.autoscalers_mut().insert(name, record);
+                        install.inventory.autoscalers_mut().insert(name, AutoscalerRecord::from(&autoscaler));
                     })
                 })
             }
             _ => match WorkloadKind::of(group, kind) {
                 Some(kind) => self.workload(kind, &object),
-                None => {
-                    self.found.ignored += 1;
-                    Ok(())
-                }
+                None => self.ignore(),
             },
         };
         self.errors.extend(read.err().into_iter().flatten());
@@ -413,7 +412,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Counts an object that has nothing to say here, such as a ReplicaSet of its own.
+    /// Counts an object that has nothing to say here, such as a `ReplicaSet` of its own.
     #[expect(clippy::unnecessary_wraps, reason = "it stands beside calls that can fail")]
     fn ignore(&mut self) -> Result<(), Vec<FileError>> {
         self.found.ignored += 1;
@@ -499,7 +498,12 @@ type Document = Result<(Option<u64>, Value), (&'static str, String)>;
 
 fn yaml(text: &str) -> Vec<Document> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: MOST_NODES, max_events: MOST_NODES, max_documents: MOST_NODES },
+        budget: serde_saphyr::budget! {
+            max_nodes: MOST_NODES,
+            max_events: MOST_NODES,
+            max_documents: MOST_NODES,
+            max_recorded_anchor_events: MOST_ANCHORED,
+        },
         with_snippet: false,
     };
     let mut bytes = text.as_bytes();

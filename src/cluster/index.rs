@@ -176,6 +176,15 @@ impl Index {
         self.unsynced().next().is_none()
     }
 
+    /// Whether what is known of `namespace` is complete.
+    fn is_settled(&self, namespace: &str) -> bool {
+        if self.namespaces.contains_key(namespace) {
+            self.is_synced()
+        } else {
+            self.lists.contains_key(&Source::Policies)
+        }
+    }
+
     /// The kinds whose lists are still to come.
     pub fn unsynced(&self) -> impl Iterator<Item = Source> {
         Source::ALL.into_iter().filter(|source| match self.lists.get(source) {
@@ -448,12 +457,13 @@ impl SharedIndex {
         *self.0.synced.borrow()
     }
 
-    /// What is known of `namespace` once the index is synced. This may be never: put a timeout on it.
+    /// What is known of `namespace` once that is complete. This may be never: put a timeout on it. A namespace that no
+    /// policy governs waits for the first list of the policies and for nothing else.
     pub async fn settled_snapshot(&self, namespace: &str) -> Option<Snapshot> {
         let mut synced = self.0.synced.subscribe();
         loop {
             // Asked and taken under one lock: a policy that asks for more cannot come in between.
-            let settled = self.read(|index| index.is_synced().then(|| index.snapshot(namespace)));
+            let settled = self.read(|index| index.is_settled(namespace).then(|| index.snapshot(namespace)));
             if let Some(snapshot) = settled {
                 return snapshot;
             }

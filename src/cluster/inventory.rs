@@ -10,7 +10,7 @@ use crate::domain::matching::governed;
 use crate::domain::policy::{ComponentId, Policy};
 use crate::domain::resolver::{Resolved, resolve};
 use crate::domain::version::Version;
-use crate::domain::view::{ComponentView, Intent, View, WorkloadId, WorkloadView};
+use crate::domain::view::{ComponentView, Intent, Missing, Rollout, View, WorkloadId, WorkloadView};
 
 /// What stands for the version of pods whose revision is not known.
 const UNKNOWN_REVISION: &str = "an unknown revision";
@@ -59,7 +59,7 @@ impl Inventory {
     /// Stores a workload, in place of its older self.
     pub fn put_workload(&mut self, record: WorkloadRecord) {
         let id = record.id();
-        let settled = record.rollout == crate::domain::view::Rollout::Settled && record.replicas > 0;
+        let settled = record.rollout == Rollout::Settled && record.replicas > 0;
         let before = self.workloads.remove(&id).and_then(|entry| entry.completed);
         let remembered = self.departed.remove(&id).map(|departed| departed.completed);
         let completed = if settled { Some(record.template.clone()) } else { before.or(remembered) };
@@ -238,6 +238,9 @@ impl Inventory {
             return running;
         };
         let old_pods = counts.total.saturating_sub(counts.updated);
+        // A status that is older than the spec counts the pods of the template before: what was asked for since then
+        // runs nowhere yet.
+        let observed = record.rollout != Rollout::Progressing(Missing::NotObserved);
         let revisions: Vec<&RevisionRecord> = self.revisions_of(record).collect();
         match record.kind {
             WorkloadKind::Deployment | WorkloadKind::Rollout if !revisions.is_empty() => {
@@ -246,12 +249,17 @@ impl Inventory {
                 }
             }
             WorkloadKind::Deployment | WorkloadKind::Rollout => {
-                add(desired.to_vec(), counts.updated);
+                add(if observed { desired.to_vec() } else { unknown() }, counts.updated);
                 add(unknown(), old_pods);
             }
             WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
-                add(desired.to_vec(), counts.updated);
                 let newest = revisions.iter().map(|revision| revision.number).max();
+                let new = match &counts.new_revision {
+                    Some(name) => revisions.iter().find(|revision| revision.name == *name),
+                    None => revisions.iter().find(|revision| Some(revision.number) == newest),
+                };
+                let before = || new.map_or_else(unknown, |revision| versions_of(&revision.template));
+                add(if observed { desired.to_vec() } else { before() }, counts.updated);
                 let old = match &counts.old_revision {
                     Some(name) => revisions.iter().find(|revision| revision.name == *name),
                     // A DaemonSet does not say which revision its old pods are of: the one before the newest.
@@ -274,7 +282,11 @@ impl Inventory {
     /// what was seen complete before.
     fn recorded(&self, policy: &Policy, id: ComponentId, component: &ComponentView) -> Option<Version> {
         if component.has_pods() && component.unsettled().is_none() {
-            return component.workloads.iter().flat_map(|workload| &workload.desired).min().cloned();
+            let running = component.workloads.iter().flat_map(|workload| &workload.desired).min().cloned();
+            // A version that can be told is not forgotten for one that cannot: it is the way back.
+            if running.as_ref().is_some_and(|version| version.known().is_some()) {
+                return running;
+            }
         }
         self.of_platform(policy)
             .find_map(|status| {

@@ -8,4 +8,6 @@ pub mod inventory;
 pub mod object;
 pub mod record;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
 pub mod watch;

@@ -76,6 +76,8 @@ pub struct PodCounts {
     pub total: u32,
     /// Pods of the new revision.
     pub updated: u32,
+    /// The name of the revision that is the new one in the status, where it names it.
+    pub new_revision: Option<String>,
     /// The name of the revision that the other pods are of, where the status names it.
     pub old_revision: Option<String>,
 }
@@ -155,20 +157,22 @@ fn rollout(kind: WorkloadKind, object: &WorkloadObject, status: &WorkloadStatus,
 fn pod_counts(kind: WorkloadKind, status: &WorkloadStatus) -> PodCounts {
     match kind {
         WorkloadKind::Deployment | WorkloadKind::Rollout => {
-            PodCounts { total: count(status.replicas), updated: count(status.updated_replicas), old_revision: None }
+            let (total, updated) = (count(status.replicas), count(status.updated_replicas));
+            PodCounts { total, updated, ..PodCounts::default() }
         }
         WorkloadKind::StatefulSet => {
             let complete = status.current_revision == status.update_revision;
             PodCounts {
                 total: count(status.replicas),
                 updated: if complete { count(status.replicas) } else { count(status.updated_replicas) },
+                new_revision: status.update_revision.clone(),
                 old_revision: status.current_revision.clone(),
             }
         }
         WorkloadKind::DaemonSet => PodCounts {
             total: count(status.current_number_scheduled),
             updated: count(status.updated_number_scheduled),
-            old_revision: None,
+            ..PodCounts::default()
         },
     }
 }

@@ -268,16 +268,18 @@ impl<S: Sink> Driver<S> {
                 None => return,
             },
             Event::Apply(object) => {
-                observer.event(kind);
                 let key = ObjectKey::of(&object);
-                match object.0 {
+                let problems = match object.0 {
                     Ok(object) => self.sink.apply(index, &key, object),
                     Err(invalid) => self.sink.unreadable(index, key, invalid.error),
-                }
+                };
+                observer.event(kind);
+                problems
             }
             Event::Delete(object) => {
+                let problems = self.sink.delete(index, &ObjectKey::of(&object));
                 observer.event(kind);
-                self.sink.delete(index, &ObjectKey::of(&object))
+                problems
             }
         };
         self.report(&problems);
@@ -312,17 +314,18 @@ impl<S: Sink> Driver<S> {
             }
             _ => ("watch", None),
         };
-        match status.map(|status| status.code) {
+        let Some(status) = status else { return self.failed(&error.to_string()) };
+        match status.code {
             // The API server forgets old versions all the time; the watcher lists anew.
-            Some(410) => debug!(kind = plural, "the watch is too old and starts over"),
-            Some(403) => self.failed(&format!(
+            410 => debug!(kind = plural, "the watch is too old and starts over"),
+            403 => self.failed(&format!(
                 "may not {verb} {plural}: grant the guard's service account the verbs list and watch on resource \
                  '{plural}' in API group '{group}'"
             )),
-            Some(404) => {
+            404 => {
                 self.failed(&format!("the cluster does not serve {plural} of API group '{group}': install their CRD"));
             }
-            _ => self.failed(&error.to_string()),
+            code => self.failed(&format!("the {verb} failed: {} ({code} {})", status.message, status.reason)),
         }
     }
 

@@ -186,10 +186,9 @@ impl Lines {
     ) -> Result<Line, Unplaced> {
         let own = self.span(downstream, version)?.asks().lowered(ahead);
         let stated = version.known().and_then(|known| self.stated_need(downstream, known, upstream));
-        match stated {
-            Some(needed) => Ok(self.span(upstream, &Version::Known(needed.clone()))?.asks()),
-            None => Ok(own),
-        }
+        // A stated need that no release lists says nothing; the version's own line is the stricter reading.
+        let stated = stated.and_then(|needed| self.span(upstream, &Version::Known(needed.clone())).ok());
+        Ok(stated.map_or(own, Span::asks))
     }
 
     /// The least version of `upstream` that any release asks for that lists the version of `downstream` which this one

@@ -24,7 +24,6 @@ async fn everything_may_be_installed_at_once_in_any_order() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "a component of a first install is told to wait for an upstream whose first rollout has begun"]
 async fn a_first_install_does_not_wait_for_its_own_parts() -> Result<()> {
     scenario("install-slowly", async |scene| {
         let mut api = deployment(API, &image(API, "2.3.0"));

@@ -114,6 +114,7 @@ async fn without_a_guard_only_what_could_break_an_order_waits_and_a_restart_of_e
             let gateway = set(GATEWAY, "2.3.0");
             until_judged(scene, &gateway, "[UG-ORDER]").await?;
 
+            complete(scene, GATEWAY).await?;
             cluster.restart("kube-apiserver").await?;
             until_judged(scene, &gateway, "[UG-ORDER]").await?;
             // What happens after the restart is seen, so the watches are there again.
@@ -218,13 +219,14 @@ async fn platform(scene: &Scene<'_>) -> Result<()> {
 /// Writes the status of a complete rollout, as the controllers would.
 async fn complete(scene: &Scene<'_>, name: &str) -> Result<()> {
     let deployments: Api<Deployment> = scene.deployments();
-    let generation = deployments.get(name).await?.metadata.generation.context("a generation")?;
+    let deployment = deployments.get(name).await?;
+    let pods = deployment.spec.context("a spec")?.replicas;
     let status = json!({"status": {
-        "observedGeneration": generation,
-        "replicas": 2,
-        "updatedReplicas": 2,
-        "readyReplicas": 2,
-        "availableReplicas": 2,
+        "observedGeneration": deployment.metadata.generation,
+        "replicas": pods,
+        "updatedReplicas": pods,
+        "readyReplicas": pods,
+        "availableReplicas": pods,
     }});
     let written = deployments.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
     ensure!(written.name_any() == name);

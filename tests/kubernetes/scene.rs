@@ -107,8 +107,8 @@ impl<'a> Scene<'a> {
     /// Installs components, waits for their rollouts, and until the guard has seen them.
     pub(crate) async fn install_each(&self, components: &[(&str, &str)]) -> Result<()> {
         for (component, version) in components {
-            // A component whose upstream is just starting is told to wait for it.
-            self.passes(&create(component, &image(component, version))).await?;
+            let answer = self.send(&create(component, &image(component, version))).await?;
+            ensure!(answer.is_allowed(), "install of {component} {version}: {answer:?}");
         }
         for (component, _) in components {
             self.rolled_out(component).await?;

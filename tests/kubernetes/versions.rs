@@ -63,7 +63,7 @@ async fn naming_the_version_is_the_way_out_of_a_mutable_tag() -> Result<()> {
         };
         // It is believed, and so judged.
         scene.refused(&annotated("2.9.0"), "[UG-SKEW]").await?;
-        scene.warned(&annotated("2.2.0"), "replaces a version that is not a version that can be told").await?;
+        scene.warned(&annotated("2.2.0"), "replaces a version that cannot be told").await?;
         Ok(())
     })
     .await

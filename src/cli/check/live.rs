@@ -107,3 +107,97 @@ async fn all<K: Clone + Debug + DeserializeOwned>(what: &str, api: Api<K>) -> an
         Err(_) => Err(anyhow!("cannot list {what}: no answer in {} s", LIST_TIMEOUT.as_secs())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::view::WorkloadId;
+
+    /// An API server that knows one Deployment with its `ReplicaSet` and a budget, empty lists of the other built-in
+    /// kinds, and neither Argo Rollouts nor the guard's own.
+    fn answer(path: &str) -> (u16, Value) {
+        let list = |kind: &str, version: &str, items: Value| {
+            (200, json!({"kind": format!("{kind}List"), "apiVersion": version, "metadata": {}, "items": items}))
+        };
+        let template = json!({"metadata": {"labels": {"app": "api"}}, "spec": {"containers": [{"name": "api", "image": "api:2.2.0"}]}});
+        match path.rsplit_once("/namespaces/shop/").map_or(path, |(_, plural)| plural) {
+            "deployments" => list(
+                "Deployment",
+                "apps/v1",
+                json!([{
+                    "metadata": {"name": "api", "namespace": "shop", "uid": "1", "generation": 1},
+                    "spec": {"replicas": 2, "template": template},
+                    "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2},
+                }]),
+            ),
+            "replicasets" => list(
+                "ReplicaSet",
+                "apps/v1",
+                json!([{
+                    "metadata": {"name": "api-1", "namespace": "shop", "ownerReferences": [
+                        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api", "uid": "1", "controller": true},
+                    ]},
+                    "spec": {"replicas": 2, "template": template}, "status": {"replicas": 2},
+                }]),
+            ),
+            "poddisruptionbudgets" => list(
+                "PodDisruptionBudget",
+                "policy/v1",
+                json!([{
+                    "metadata": {"name": "api", "namespace": "shop"}, "spec": {"minAvailable": 1},
+                }]),
+            ),
+            "rollouts" | "platforms" | "/apis/guard.gostoa.dev/v1alpha1/upgradepolicies" => (
+                404,
+                json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+                    "message": "the server could not find the requested resource",
+                }),
+            ),
+            "daemonsets" => (
+                403,
+                json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+                    "message": "daemonsets.apps is forbidden",
+                }),
+            ),
+            _ => list("", "v1", json!([])),
+        }
+    }
+
+    fn cluster(allow_daemon_sets: bool) -> Cluster {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let service = tower::service_fn(move |request: Request<Body>| async move {
+            let path = request.uri().path().to_owned();
+            let (code, body) = match answer(&path) {
+                (403, _) if allow_daemon_sets => answer("/others"),
+                answer => answer,
+            };
+            let response = Response::builder().status(code).body(Body::from(serde_json::to_vec(&body).unwrap()));
+            Ok::<_, std::convert::Infallible>(response.unwrap())
+        });
+        let client = runtime.block_on(async { Client::new(service, "default") });
+        Cluster { runtime, client }
+    }
+
+    #[test]
+    fn a_namespace_is_read_and_unknown_kinds_are_none() {
+        let cluster = cluster(true);
+        let state = cluster.installs(["shop"].into_iter()).unwrap();
+        let inventory = &state["shop"].inventory;
+        assert_eq!(inventory.len(), 3, "a Deployment, its revision and a budget");
+        let id = WorkloadId { kind: "Deployment".into(), name: "api".into() };
+        assert_eq!(inventory.workload(&id).unwrap().uid, "1");
+        assert!(cluster.policies().unwrap().is_empty(), "the guard is not installed there");
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_an_error() {
+        let error = cluster(false).installs(["shop"].into_iter()).unwrap_err();
+        assert!(format!("{error:#}").starts_with("cannot list daemonsets: "), "{error:#}");
+    }
+}

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 
 use self::report::Report;
 use super::{Outcome, Output};
-use crate::api::{PlatformRelease, PolicyProblems, UpgradePolicy, with_releases};
 use crate::cluster::files::{Install, Manifests, Source, with_workloads};
 use crate::domain::policy::Policy;
 
 mod judge;
 mod live;
+mod policies;
 mod report;
 mod text;
 
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
 fn judge(args: &Args) -> anyhow::Result<Report> {
     let cluster = args.live.then(live::Cluster::connect).transpose()?;
     let mut notes = Vec::new();
-    let policies = policies(args, cluster.as_ref(), &mut notes)?;
+    let policies = policies::load(args, cluster.as_ref(), &mut notes)?;
     let namespace = args.namespace.as_deref().or_else(|| only_namespace(&policies));
     let after = Manifests::load(std::slice::from_ref(&args.after), namespace)?;
     if after.workloads() == 0 {
@@ -130,83 +130,4 @@ fn only_namespace(policies: &[Policy]) -> Option<&str> {
     let all: BTreeSet<&str> =
         policies.iter().flat_map(|policy| &policy.namespaces).map(std::string::String::as_str).collect();
     all.first().copied().filter(|_| all.len() == 1)
-}
-
-/// The policies with their release lines. What is wrong in a file is an error; what is wrong in the cluster is a note,
-/// because the guard there goes on without it.
-fn policies(args: &Args, cluster: Option<&live::Cluster>, notes: &mut Vec<String>) -> anyhow::Result<Vec<Policy>> {
-    let sources: Vec<Source> = args.policy.iter().chain(&args.release).cloned().collect();
-    let files = Manifests::load(&sources, args.namespace.as_deref().or(Some("default")))?;
-    let mut origins: BTreeMap<String, String> = BTreeMap::new();
-    let mut policies: Vec<UpgradePolicy> = Vec::new();
-    let mut releases: Vec<PlatformRelease> = Vec::new();
-    for found in files.policies {
-        origins.insert(policy_key(&found.object), found.origin.to_string());
-        policies.push(found.object);
-    }
-    for found in files.releases {
-        origins.insert(release_key(&found.object), found.origin.to_string());
-        releases.push(found.object);
-    }
-    if let (Some(cluster), true) = (cluster, args.policy.is_empty()) {
-        policies.extend(cluster.policies()?);
-        let known: BTreeSet<String> = releases.iter().map(release_key).collect();
-        releases.extend(cluster.releases()?.into_iter().filter(|release| !known.contains(&release_key(release))));
-    }
-    if policies.is_empty() {
-        match args.policy.first() {
-            Some(source) => bail!("{source} holds no UpgradePolicy"),
-            None => bail!("the cluster has no UpgradePolicy: give one with --policy"),
-        }
-    }
-    let mut problems = Vec::new();
-    let mut read = Vec::new();
-    for policy in &policies {
-        let key = policy_key(policy);
-        let tell = |key: &str, wrong: &PolicyProblems| match origins.get(key) {
-            Some(origin) => wrong.0.iter().map(|problem| format!("{origin}, {key}: {problem}")).collect(),
-            None => vec![format!("{key} in the cluster: {wrong}")],
-        };
-        match Policy::try_from(policy) {
-            Ok(policy) => {
-                let (policy, wrong) = with_releases(policy, &releases);
-                for (name, wrong) in &wrong {
-                    let key = format!("PlatformRelease {name}");
-                    let told = tell(&key, wrong);
-                    if origins.contains_key(&key) { problems.extend(told) } else { notes.extend(told) }
-                }
-                read.push(policy);
-            }
-            Err(wrong) if origins.contains_key(&key) => problems.extend(tell(&key, &wrong)),
-            Err(wrong) => notes.extend(tell(&key, &wrong)),
-        }
-    }
-    for release in releases
-        .iter()
-        .filter(|one| policies.iter().all(|policy| policy.metadata.name.as_deref() != Some(&one.spec.policy)))
-    {
-        notes.push(format!("{} is of policy '{}', which is not given", release_key(release), release.spec.policy));
-    }
-    twice(&policies, &releases, &mut problems);
-    if problems.is_empty() { Ok(read) } else { bail!("{}", problems.join("\n")) }
-}
-
-fn policy_key(policy: &UpgradePolicy) -> String {
-    format!("UpgradePolicy {}", policy.metadata.name.as_deref().unwrap_or_default())
-}
-
-fn release_key(release: &PlatformRelease) -> String {
-    format!("PlatformRelease {}", release.metadata.name.as_deref().unwrap_or_default())
-}
-
-/// Two objects of one name cannot both be in a cluster, so nothing tells which is meant.
-fn twice(policies: &[UpgradePolicy], releases: &[PlatformRelease], problems: &mut Vec<String>) {
-    let mut seen = BTreeSet::new();
-    for key in policies.iter().map(policy_key).chain(releases.iter().map(release_key)) {
-        if key.ends_with(' ') {
-            problems.push(format!("a {} has no metadata.name: give it one", key.trim_end()));
-        } else if !seen.insert(key.clone()) {
-            problems.push(format!("{key} is given twice: remove one of them"));
-        }
-    }
 }

@@ -180,7 +180,7 @@ pub(super) fn ran_at_once(policy: &Policy, view: &View, changes: &[Change], now:
 /// Judges every namespace by every policy that governs it.
 ///
 /// # Errors
-/// When no policy governs any of the namespaces: then the question makes no sense.
+/// When no policy governs any namespace that the change has workloads in: then the question makes no sense.
 pub(super) fn report(
     policies: &[Policy],
     before: &State,
@@ -210,7 +210,7 @@ pub(super) fn report(
             report.installs.push(install);
         }
     }
-    if report.installs.is_empty() {
+    if !report.installs.iter().any(|install| after.get(&install.namespace).is_some_and(|new| has_workloads(&new))) {
         let of = |policy: &Policy| policy.namespaces.iter().cloned().collect::<Vec<_>>().join(", ");
         let governed: Vec<String> = policies.iter().map(|policy| format!("{} ({})", policy.name, of(policy))).collect();
         bail!(

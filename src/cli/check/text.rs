@@ -36,7 +36,10 @@ pub(super) fn print(report: &Report, verbose: bool, out: &mut Output<'_>) -> io:
 
 fn print_install(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -> io::Result<()> {
     let paint = out.paint;
-    let in_order = install.changes.iter().any(|change| change.step.is_some()) && install.changes.len() > 1;
+    let has_steps = install.changes.iter().any(|change| change.step.is_some());
+    let waits = install.all_at_once.as_ref().is_some_and(|foretold| !foretold.refused_at_first.is_empty());
+    // Where nothing has to wait for anything, no order is worth telling.
+    let in_order = has_steps && (waits || !install.allowed);
     let answer = match (install.allowed, install.changes.is_empty()) {
         (_, true) => paint.good("nothing changes"),
         (true, _) if in_order => paint.good("allowed, in this order"),
@@ -50,7 +53,7 @@ fn print_install(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -
     let width = install.changes.iter().map(|change| change.workload.len()).max().unwrap_or_default();
     let last_step = install.changes.iter().filter_map(|change| change.step).max();
     for change in &install.changes {
-        print_change(change, width, last_step, verbose, out)?;
+        print_change(change, width, last_step.filter(|_| in_order), verbose, out)?;
     }
     if in_order && install.allowed {
         writeln!(out)?;
@@ -98,7 +101,8 @@ fn print_change(
     out: &mut Output<'_>,
 ) -> io::Result<()> {
     let paint = out.paint;
-    let (label, colour): (String, fn(Paint, &str) -> String) = match (change.step, change.verdict) {
+    let step = change.step.filter(|_| last_step.is_some());
+    let (label, colour): (String, fn(Paint, &str) -> String) = match (step, change.verdict) {
         (Some(step), _) => (format!("step {step}"), Paint::good),
         (None, verdict) if verdict == Verdict::Allow.as_str() => ("allowed".to_owned(), Paint::good),
         (None, verdict) if verdict == Verdict::NotYet.as_str() => ("not yet".to_owned(), Paint::caution),

@@ -23,7 +23,10 @@ use crate::domain::decision::Verdict;
 pub(super) struct Answer {
     pub(super) allowed: bool,
     pub(super) verdict: Verdict,
-    pub(super) message: String,
+    /// What the first reason says and found.
+    pub(super) reason: String,
+    /// What to do instead.
+    pub(super) remedy: String,
     pub(super) warnings: Vec<String>,
 }
 
@@ -88,10 +91,13 @@ fn read(body: &[u8]) -> anyhow::Result<Answer> {
         _ if response.allowed => Verdict::Allow,
         _ => Verdict::Never,
     };
+    let note = |key: &str| response.audit_annotations.get(key).cloned().unwrap_or_default();
     Ok(Answer {
         allowed: response.allowed,
         verdict,
-        message: response.result.message,
+        // The denial is one line; its parts stand in the audit annotations.
+        reason: note("reason"),
+        remedy: note("remedy"),
         warnings: response.warnings.unwrap_or_default(),
     })
 }

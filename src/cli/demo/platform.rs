@@ -22,11 +22,11 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    /// Writes the policy and four Deployments that have completed their first version.
-    pub(super) fn start(folder: &Path) -> anyhow::Result<Self> {
+    /// Writes the policy, the shipped one unless `policy` is another, and four Deployments that have completed their first version.
+    pub(super) fn start(folder: &Path, policy: Option<&str>) -> anyhow::Result<Self> {
         let versions = COMPONENTS.map(|component| (component, (START.to_owned(), START.to_owned())));
         let platform = Self { folder: folder.to_owned(), versions: versions.into() };
-        platform.write("policy.yaml", POLICY)?;
+        platform.write("policy.yaml", policy.unwrap_or(POLICY))?;
         for component in COMPONENTS {
             platform.write_workload(component, REPLICAS)?;
         }

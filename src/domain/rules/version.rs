@@ -29,19 +29,14 @@ fn own_version(case: &Case<'_>) -> Vec<Finding> {
         Ok(to) => to,
         Err(why) => {
             let verdict = if case.is_first_install() { Verdict::Allow } else { Verdict::Never };
-            let (what, remedy) = explain(why);
-            return vec![Finding::new(verdict, what, facts_of(case, why), remedy)];
+            let (what, facts, remedy) = explain(&case.step.to, why);
+            return vec![Finding::new(verdict, what, facts, remedy)];
         }
     };
     let mut found = Vec::new();
-    if let Some(Err(why)) = case.from {
-        let (what, _) = explain(why);
-        found.push(Finding::new(
-            Verdict::Allow,
-            format!("replaces a version that {what}"),
-            "how far the move goes cannot be told",
-            "",
-        ));
+    if let Some(Err(_)) = case.from {
+        let facts = "how far the move goes cannot be told";
+        found.push(Finding::new(Verdict::Allow, "replaces a version that cannot be told", facts, ""));
     }
     let origin = case.completed().or(case.step.from.as_ref());
     let origin_span = origin.and_then(|version| case.policy.lines.span(case.step.component, version).ok());
@@ -59,29 +54,25 @@ fn own_version(case: &Case<'_>) -> Vec<Finding> {
     found
 }
 
-fn explain(why: Unplaced) -> (&'static str, &'static str) {
+/// What is said of a version without a line, what is known of it, and what to do.
+fn explain(version: &Version, why: Unplaced) -> (&'static str, String, &'static str) {
     match why {
         Unplaced::UnknownVersion => (
-            "is not a version that can be told",
-            "Use a version tag, set the annotation guard.gostoa.dev/version on the pod template, or list the tag or \
-             digest in a PlatformRelease.",
+            "names no version",
+            format!("nothing tells which version '{version}' is"),
+            "Use a version tag that no label or annotation contradicts, set the annotation guard.gostoa.dev/version on \
+             the pod template, or list the tag or digest in a PlatformRelease.",
         ),
-        Unplaced::Unlisted => {
-            ("is on no known release line", "List it in a PlatformRelease, or use a patch of a listed minor.")
-        }
-        Unplaced::OutOfRange => ("has a number that is too large", "Use a smaller version number."),
-    }
-}
-
-fn facts_of(case: &Case<'_>, why: Unplaced) -> String {
-    match (why, &case.step.to) {
-        (Unplaced::UnknownVersion, to) => {
-            format!("'{to}' names no version, and no release lists it")
-        }
-        (Unplaced::Unlisted, to) => {
-            format!("no PlatformRelease lists {to} or an earlier patch of its minor")
-        }
-        (Unplaced::OutOfRange, to) => format!("{to} cannot be counted with"),
+        Unplaced::Unlisted => (
+            "is on no known release line",
+            format!("no PlatformRelease lists {version} or an earlier patch of its minor"),
+            "List it in a PlatformRelease, or use a patch of a listed minor.",
+        ),
+        Unplaced::OutOfRange => (
+            "has a number that is too large",
+            format!("{version} cannot be counted with"),
+            "Use a smaller version number.",
+        ),
     }
 }
 

@@ -1,0 +1,39 @@
+# What a person needs: `make demo` shows the main job, `make test` runs all tests. The rest is for work on the code.
+
+CARGO ?= cargo
+# Tools and test programs that are built once live outside of the work tree.
+CACHE ?= $(or $(UPGRADE_GUARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/upgrade-guard)
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
+export UPGRADE_GUARD_CACHE := $(CACHE)
+
+.PHONY: demo test bench lint deny manifests
+
+demo: ## Show the main job: an upgrade in the wrong and in the right order, without Kubernetes.
+	@echo "building (a few minutes the first time)" >&2
+	@$(CARGO) build --locked --quiet
+	@$(CARGO) run --locked --quiet -- demo
+
+test: ## Run all tests, among them those against a real Kubernetes (builds it once, about eight minutes).
+	@tests/cluster/build >/dev/null
+	INSTA_UPDATE=no $(CARGO) test --locked
+
+bench: ## Print figures and ratios against a baseline of the same run.
+	$(CARGO) bench --locked
+
+lint: ## Check format and lints.
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+deny: $(CARGO_DENY) ## Check licences, sources and bans; advisories are printed and fail nothing.
+	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
+	-$(CARGO_DENY) --locked check --hide-inclusion-graph advisories
+
+$(CARGO_DENY):
+	$(CARGO) install --locked --quiet --root $(CACHE)/tools cargo-deny@$(CARGO_DENY_VERSION)
+	mv $(CACHE)/tools/bin/cargo-deny $@
+
+manifests: ## Write the manifests and pages that are generated from the code.
+	$(CARGO) run --locked --quiet -- crds --dir manifests/crds
+	$(CARGO) run --locked --quiet -- webhook > manifests/webhook.yaml
+	$(CARGO) run --locked --quiet -- rules --markdown > docs/rules.md

@@ -1,0 +1,199 @@
+//! A cluster made of plain values, and the guard in front of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use upgrade_guard::admission::{Admission, Cluster, Observer};
+use upgrade_guard::api::{PlatformRelease, UpgradePolicy, with_releases};
+use upgrade_guard::cluster::inventory::{Inventory, RevisionKind};
+use upgrade_guard::cluster::object::WorkloadKind;
+use upgrade_guard::cluster::snapshot::Snapshot;
+use upgrade_guard::domain::decision::Decision;
+use upgrade_guard::domain::policy::Policy;
+
+use super::objects::{NAMESPACE, Workload, budget, image};
+use super::review::{Reply, Review};
+
+/// The policy that is shipped for the platform.
+pub fn stoa_policy() -> Value {
+    serde_saphyr::from_str(include_str!("../../manifests/policies/stoa.yaml")).unwrap()
+}
+
+/// What stands in the cluster.
+#[derive(Clone)]
+pub struct World {
+    pub policies: Vec<Policy>,
+    pub inventory: Inventory,
+    pub view: Sight,
+    replica_sets: BTreeSet<String>,
+}
+
+/// How the cluster's view answers.
+#[derive(Clone, Debug)]
+pub enum Sight {
+    Clear,
+    Broken(&'static str),
+    Never,
+}
+
+impl World {
+    /// The shipped policy over an empty namespace.
+    pub fn empty() -> Self {
+        Self::of(&stoa_policy())
+    }
+
+    /// One policy over an empty namespace.
+    pub fn of(policy: &Value) -> Self {
+        let policy: UpgradePolicy = serde_json::from_value(policy.clone()).unwrap();
+        let policy = Policy::try_from(&policy).unwrap();
+        Self {
+            policies: vec![policy],
+            inventory: Inventory::default(),
+            view: Sight::Clear,
+            replica_sets: BTreeSet::new(),
+        }
+    }
+
+    /// The whole platform, settled, with every workload at `version` and Keycloak at 24.0.0.
+    pub fn settled(version: &str) -> Self {
+        Self::settled_under(&stoa_policy(), version)
+    }
+
+    pub fn settled_under(policy: &Value, version: &str) -> Self {
+        let mut world = Self::of(policy);
+        for component in ["control-plane-api", "stoa-gateway", "control-plane-ui", "portal"] {
+            world = world.with(&Workload::deployment(component, &image(component, version)));
+        }
+        world.with(&keycloak("24.0.0"))
+    }
+
+    /// Puts a workload whose pods are all of its own image, and a budget over them.
+    pub fn with(mut self, workload: &Workload) -> Self {
+        let image = workload.json["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+        let pods = workload.record().pods.unwrap_or_default().total;
+        self.inventory.budgets_mut().insert(workload.name(), budget(&workload.name(), 1));
+        self.with_pods(workload, &[(&image, pods)])
+    }
+
+    /// Puts a workload and how many pods each of its images has.
+    pub fn with_pods(mut self, workload: &Workload, pods: &[(&str, u32)]) -> Self {
+        self.inventory.put_workload(workload.record());
+        if matches!(workload.kind, WorkloadKind::Deployment | WorkloadKind::Rollout) {
+            let prefix = format!("{}-", workload.name());
+            let old: Vec<_> = self.replica_sets.iter().filter(|name| name.starts_with(&prefix)).cloned().collect();
+            for name in old {
+                self.inventory.remove_revision(&(RevisionKind::ReplicaSet, name));
+            }
+            for (image, count) in pods {
+                let record = workload.replica_set(image, *count);
+                self.replica_sets.insert(record.name.clone());
+                self.inventory.put_revision(RevisionKind::ReplicaSet, record);
+            }
+        }
+        self
+    }
+
+    /// The release lines.
+    pub fn releases(mut self, releases: &[Value]) -> Self {
+        let releases: Vec<PlatformRelease> =
+            releases.iter().map(|release| serde_json::from_value(release.clone()).unwrap()).collect();
+        self.policies = self
+            .policies
+            .into_iter()
+            .map(|policy| {
+                let (policy, problems) = with_releases(policy, &releases);
+                assert!(problems.is_empty(), "{problems:?}");
+                policy
+            })
+            .collect();
+        self
+    }
+
+    pub fn seen(mut self, view: Sight) -> Self {
+        self.view = view;
+        self
+    }
+
+    /// The guard in front of this world, and what it was seen to do.
+    pub fn guard(&self) -> (Admission, Arc<Witness>) {
+        let witness = Arc::new(Witness::default());
+        let snapshot = Snapshot {
+            policies: self.policies.iter().cloned().map(Arc::new).collect(),
+            inventory: Arc::new(self.inventory.clone()),
+        };
+        let fake = Fake { snapshot, view: self.view.clone(), witness: Arc::clone(&witness) };
+        (Admission::new(Arc::new(fake), Arc::<Witness>::clone(&witness)), witness)
+    }
+
+    /// Sends one review.
+    pub async fn ask(&self, review: &Review) -> Reply {
+        let (admission, witness) = self.guard();
+        let (status, body) = super::review::post(admission, "/validate?timeout=5s", review.bytes()).await;
+        Reply::new(status, &body, &witness)
+    }
+}
+
+/// Keycloak as it is deployed: a StatefulSet.
+pub fn keycloak(version: &str) -> Workload {
+    Workload::stateful_set("keycloak", &format!("quay.io/keycloak/keycloak:{version}"))
+}
+
+/// A release of the shipped policy: its version and what each component is in it.
+pub fn release(version: &str, components: &[(&str, &str)]) -> Value {
+    let components: Vec<Value> =
+        components.iter().map(|(name, version)| json!({"name": name, "version": version})).collect();
+    json!({
+        "apiVersion": "guard.gostoa.dev/v1alpha1",
+        "kind": "PlatformRelease",
+        "metadata": {"name": version},
+        "spec": {"policy": "stoa", "version": version, "components": components},
+    })
+}
+
+struct Fake {
+    snapshot: Snapshot,
+    view: Sight,
+    witness: Arc<Witness>,
+}
+
+impl Cluster for Fake {
+    fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>> {
+        self.witness.snapshots.fetch_add(1, Ordering::Relaxed);
+        let governed = !self.snapshot.policies.is_empty() && namespace == NAMESPACE;
+        match self.view {
+            Sight::Clear => futures::future::ready(Ok(governed.then(|| self.snapshot.clone()))).boxed(),
+            Sight::Broken(why) => futures::future::ready(Err(why.to_owned())).boxed(),
+            Sight::Never => futures::future::pending().boxed(),
+        }
+    }
+
+    fn policy(&self, name: &str) -> Option<Arc<Policy>> {
+        self.snapshot.policies.iter().find(|policy| policy.name == name).cloned()
+    }
+}
+
+/// What the guard was seen to do.
+#[derive(Default)]
+pub struct Witness {
+    pub snapshots: AtomicUsize,
+    pub decided: Mutex<Vec<String>>,
+    pub paths: Mutex<Vec<&'static str>>,
+}
+
+impl Observer for Witness {
+    fn decided(&self, decision: &Decision, change: Option<(&str, &str)>, dry_run: bool) {
+        let (policy, component) = change.unwrap_or_default();
+        let dry = if dry_run { " dry" } else { "" };
+        self.decided.lock().push(format!("{policy}/{component} {}{dry}", decision.verdict));
+    }
+
+    fn answered(&self, path: &'static str, _elapsed: Duration) {
+        self.paths.lock().push(path);
+    }
+}

@@ -1,0 +1,57 @@
+//! What is generated into the repository is what the program prints today.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use upgrade_guard::{api, cli};
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn the_crds_are_those_of_the_code() {
+    let folder = in_repository("manifests/crds");
+    let documents = cli::crds::documents().unwrap();
+    for (name, yaml) in &documents {
+        assert!(
+            read(&folder.join(name)) == *yaml,
+            "manifests/crds/{name} is not what the code says: run `make manifests`"
+        );
+    }
+    let expected: BTreeSet<String> = documents.into_iter().map(|(name, _)| name).collect();
+    let there = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(there.collect::<BTreeSet<_>>(), expected, "files in manifests/crds");
+}
+
+#[test]
+fn the_crds_survive_their_way_through_yaml() {
+    for (crd, (name, yaml)) in api::crds().iter().zip(cli::crds::documents().unwrap()) {
+        let read: Value = serde_saphyr::from_str(&yaml).unwrap();
+        assert_eq!(read, serde_json::to_value(crd).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn the_page_of_rules_is_that_of_the_table() {
+    assert!(
+        read(&in_repository("docs/rules.md")) == cli::rules::markdown(),
+        "docs/rules.md is not what the table of rules says: run `make manifests`"
+    );
+}
+
+#[test]
+fn the_registration_is_what_the_program_prints() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("webhook").output().unwrap();
+    assert!(
+        read(&in_repository("manifests/webhook.yaml")).as_bytes() == printed.stdout,
+        "manifests/webhook.yaml is not what the code says: run `cargo run -- webhook > manifests/webhook.yaml`"
+    );
+}

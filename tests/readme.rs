@@ -1,0 +1,97 @@
+//! README says nothing that is not so: its commands run, its links lead somewhere, its tables are complete.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use upgrade_guard::server::metrics::DESCRIPTORS;
+
+#[path = "support/readme.rs"]
+mod readme;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pages() -> Vec<(PathBuf, String)> {
+    let pages = ["README.md", "docs/architecture.md", "docs/rules.md", "certs/README.md", "tests/cluster/README.md"];
+    pages.iter().map(|page| (root().join(page), std::fs::read_to_string(root().join(page)).unwrap())).collect()
+}
+
+#[test]
+fn every_block_of_commands_is_run_somewhere() {
+    let known = ["ci", "offline", "cluster", "cluster, in the background"];
+    for block in readme::blocks() {
+        assert!(known.contains(&block.run.as_str()), "nobody runs this ('{}'):\n{}", block.run, block.commands);
+    }
+    let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    for command in readme::blocks().iter().filter(|block| block.run == "ci").flat_map(|block| block.commands.lines()) {
+        assert!(ci.lines().any(|line| line == command), "CI does not run '{command}'");
+    }
+}
+
+#[test]
+fn the_offline_commands_work() {
+    let program = Path::new(env!("CARGO_BIN_EXE_upgrade-guard")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let blocks: Vec<_> = readme::blocks().into_iter().filter(|block| block.run == "offline").collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &block.commands]).current_dir(root()).env("PATH", &path);
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{}\n{}", block.commands, String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn make_targets_exist() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let target = regex::Regex::new(r"`make ([a-z]+)`").unwrap();
+    let mut found = 0;
+    for (page, text) in pages() {
+        for name in target.captures_iter(&text).map(|found| found[1].to_owned()) {
+            let rule = format!("\n{name}:");
+            assert!(makefile.contains(&rule), "{}: there is no target '{name}'", page.display());
+            found += 1;
+        }
+    }
+    assert!(found > 5);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let link = regex::Regex::new(r"\]\(([^)#:]+)\)").unwrap();
+    let mut found = 0;
+    for (page, text) in pages() {
+        for target in link.captures_iter(&text).map(|found| found[1].to_owned()) {
+            let path = page.parent().unwrap().join(&target);
+            assert!(path.exists(), "{}: {target} does not exist", page.display());
+            found += 1;
+        }
+    }
+    assert!(found > 3);
+}
+
+#[test]
+fn subcommands_that_pages_name_exist() {
+    let help = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let mention = regex::Regex::new(r"`upgrade-guard ([a-z]+)").unwrap();
+    for (page, text) in pages() {
+        for name in mention.captures_iter(&text).map(|found| found[1].to_owned()) {
+            assert!(help.contains(&format!("\n  {name} ")), "{}: there is no '{name}'", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_table_of_metrics_is_complete() {
+    let readme = include_str!("../README.md");
+    let row = regex::Regex::new(r"(?m)^\| `(upgrade_guard_[a-z_]+)` \|").unwrap();
+    let mut named: Vec<&str> = row.captures_iter(readme).map(|found| found.get(1).unwrap().as_str()).collect();
+    let mut real: Vec<&str> = DESCRIPTORS.iter().map(|descriptor| descriptor.name).collect();
+    named.sort_unstable();
+    real.sort_unstable();
+    assert_eq!(named, real);
+}
