@@ -1,5 +1,6 @@
 //! The real manifests of the platform, as its public repository has them.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +16,8 @@ const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/stoa/man
 #[tokio::test]
 async fn the_real_manifests_are_installed_and_their_mutable_tags_need_a_name() -> Result<()> {
     if !Path::new(MANIFESTS).is_dir() {
-        eprintln!("the real manifests are not there: nothing tested");
+        // Past the test runner, which swallows what a test that passes says.
+        let _ = writeln!(std::io::stderr(), "the real manifests of the platform are not there: SKIPPED");
         return Ok(());
     }
     scenario("real", async |scene| {
