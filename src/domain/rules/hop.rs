@@ -42,9 +42,12 @@ fn too_far(case: &Case<'_>, to: Span) -> Option<Finding> {
     let from = lines.span(id, completed).ok()?;
     let distance = from.distance_to(to)?.unsigned_abs();
     let max_hop = case.policy.max_hop;
-    let next = |line: Option<Line>| match line {
-        Some(line) => format!("Go to {} first.", lines.name(id, line)),
-        None => "Go to the next line first.".to_owned(),
+    let next = |line: Option<Line>| match (line, case.from, &case.step.from) {
+        (Some(line), Some(Ok(asked)), Some(version)) if asked.asks() == line => {
+            format!("Let the rollout to {version} complete first.")
+        }
+        (Some(line), ..) => format!("Go to {} first.", lines.name(id, line)),
+        (None, ..) => "Go to the next line first.".to_owned(),
     };
     if let Some(stop) = lines.required_stop_between(from, to) {
         let version = stop.components.get(&id).map_or_else(|| stop.name.clone(), |listed| listed.version.to_string());

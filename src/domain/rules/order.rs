@@ -4,6 +4,8 @@
 //! downstream x (design section 3). A move that asks no more of upstream and serves downstream no less than before is
 //! nothing to this rule, whatever was broken before.
 
+use std::cmp::Reverse;
+
 use crate::domain::decision::{Case, Finding, Verdict};
 use crate::domain::line::Line;
 use crate::domain::policy::ComponentId;
@@ -11,8 +13,13 @@ use crate::domain::version::Version;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let own = case.step.component;
-    let up = case.policy.upstream(own).iter().filter_map(|peer| against_upstream(case, *peer));
-    let down = case.policy.downstream(own).iter().filter_map(|peer| against_downstream(case, *peer));
+    let depth = |id: &ComponentId| case.policy.upstream(*id).len();
+    // What can be done first is said first: on the way up what is furthest upstream, on the way back the mirror.
+    let (mut up, mut down) = (case.policy.upstream(own).to_vec(), case.policy.downstream(own).to_vec());
+    up.sort_by_key(depth);
+    down.sort_by_key(|id| Reverse(depth(id)));
+    let up = up.into_iter().filter_map(|peer| against_upstream(case, peer));
+    let down = down.into_iter().filter_map(|peer| against_downstream(case, peer));
     up.chain(down).collect()
 }
 
@@ -78,13 +85,14 @@ fn against_downstream(case: &Case<'_>, downstream: ComponentId) -> Option<Findin
         let need = case.policy.lines.needed(downstream, version, own, ahead).ok();
         need.and_then(|need| need.above(served)).is_some_and(|lines| lines > 0)
     };
-    case.live(downstream).iter().any(|(version, _)| needs_more(version)).then(|| {
-        let name = case.name(downstream);
-        Finding::new(
-            Verdict::NotYet,
-            format!("must wait for {name} to go back to {}", case.policy.lines.name(downstream, served)),
-            case.view.component(downstream).describe(),
-            "Roll it back first, then retry.",
-        )
-    })
+    if !case.live(downstream).iter().any(|(version, _)| needs_more(version)) {
+        return None;
+    }
+    let name = case.name(downstream);
+    let peer = case.view.component(downstream);
+    let mut wanted = peer.workloads.iter().flat_map(|workload| &workload.desired);
+    let remedy =
+        if wanted.any(needs_more) { "Roll it back first, then retry." } else { "Retry when its rollout is complete." };
+    let what = format!("must wait for {name} to go back to {}", case.policy.lines.name(downstream, served));
+    Some(Finding::new(Verdict::NotYet, what, peer.describe(), remedy))
 }
