@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use upgrade_guard::{api, cli};
@@ -43,5 +44,14 @@ fn the_page_of_rules_is_that_of_the_table() {
     assert!(
         read(&in_repository("docs/rules.md")) == cli::rules::markdown(),
         "docs/rules.md is not what the table of rules says: run `make manifests`"
+    );
+}
+
+#[test]
+fn the_registration_is_what_the_program_prints() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("webhook").output().unwrap();
+    assert!(
+        read(&in_repository("manifests/webhook.yaml")).as_bytes() == printed.stdout,
+        "manifests/webhook.yaml is not what the code says: run `cargo run -- webhook > manifests/webhook.yaml`"
     );
 }

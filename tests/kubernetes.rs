@@ -1,8 +1,31 @@
 //! Tests against a real Kubernetes: one process, so that all of them share one cluster (see `support::cluster`).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
+#[path = "kubernetes/ask.rs"]
+mod ask;
 #[path = "kubernetes/index.rs"]
 mod index;
+#[path = "kubernetes/kinds.rs"]
+mod kinds;
+#[path = "kubernetes/lifecycle.rs"]
+mod lifecycle;
+#[path = "kubernetes/order.rs"]
+mod order;
+#[path = "kubernetes/outage.rs"]
+mod outage;
+#[path = "kubernetes/platform.rs"]
+mod platform;
+#[path = "kubernetes/real.rs"]
+mod real;
+#[path = "kubernetes/scene.rs"]
+mod scene;
+#[path = "kubernetes/scope.rs"]
+mod scope;
 #[path = "kubernetes/smoke.rs"]
 mod smoke;
+#[path = "kubernetes/versions.rs"]
+mod versions;
+#[path = "kubernetes/ways.rs"]
+mod ways;

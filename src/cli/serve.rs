@@ -51,7 +51,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH", conflicts_with = "register")]
     cluster_from: Option<PathBuf>,
 
-    /// Write this URL and the CA bundle into the webhook configuration, for a guard outside of the cluster.
+    /// Write this URL and the CA bundle into the webhook configuration, for a guard outside of the cluster. Port 0
+    /// stands for the port of --listen.
     #[arg(long, value_name = "URL")]
     register: Option<String>,
 
@@ -107,7 +108,7 @@ async fn serve(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Ended> {
     let ending = server.phases().closing;
     let (cluster, feed, observer) = match &args.cluster_from {
         Some(path) => from_manifests(path, metrics)?,
-        None => from_kubernetes(args, metrics, &readiness, &ending).await?,
+        None => from_kubernetes(args, server.https_address().port(), metrics, &readiness, &ending).await?,
     };
     let router = Admission::new(cluster, observer).router();
     tokio::select! {
@@ -129,8 +130,15 @@ fn from_manifests(path: &Path, metrics: Metrics) -> anyhow::Result<Parts> {
     Ok((Arc::new(files), futures::future::pending().boxed(), observer))
 }
 
+/// `url` with the port that was bound in place of port 0.
+fn with_port(url: &str, bound: u16) -> String {
+    let plain = url.trim_end_matches('/');
+    plain.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{bound}"))
+}
+
 async fn from_kubernetes(
     args: &Args,
+    bound: u16,
     metrics: Metrics,
     readiness: &Readiness,
     ending: &CancellationToken,
@@ -141,8 +149,9 @@ async fn from_kubernetes(
     config.read_timeout = Some(API_READ_TIMEOUT);
     let client = kube::Client::try_from(config).context("cannot set up the client for Kubernetes")?;
     if let Some(url) = &args.register {
+        let url = with_port(url, bound);
         let ca_file = args.ca_file.clone().unwrap_or_else(|| args.certs.join("ca.crt"));
-        tokio::spawn(ending.clone().run_until_cancelled_owned(register::keep(client.clone(), url.clone(), ca_file)));
+        tokio::spawn(ending.clone().run_until_cancelled_owned(register::keep(client.clone(), url, ca_file)));
     }
     let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
     let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()) });

@@ -1,4 +1,5 @@
 //! What several test files share.
 
 pub(crate) mod cluster;
+pub(crate) mod guard;
 pub(crate) mod wait;

@@ -16,6 +16,27 @@ use serde::de::DeserializeOwned;
 /// How long a test waits for one thing: seconds on an idle machine, but test machines are busy.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
+/// The time between two looks at what cannot be watched.
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// Asks again until the answer is `Ok`, for what cannot be watched; an error of the inner result is an answer that may
+/// change, one of the outer result is final.
+pub(crate) async fn eventually<T, E: Debug>(
+    what: &str,
+    question: impl AsyncFn() -> Result<std::result::Result<T, E>>,
+) -> Result<T> {
+    let began = tokio::time::Instant::now();
+    loop {
+        match question().await? {
+            Ok(found) => return Ok(found),
+            Err(last) if began.elapsed() > DEADLINE => {
+                return Err(anyhow!("waited {DEADLINE:?} for {what}; the last answer was: {last:?}"));
+            }
+            Err(_) => tokio::time::sleep(BETWEEN).await,
+        }
+    }
+}
+
 /// Everything a watched kind must be.
 pub(crate) trait Watched: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static {}
 impl<K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static> Watched for K {}
