@@ -201,6 +201,14 @@ fn settle(view: &View) -> (Vec<Wait>, View) {
             workload.rollout = Rollout::Settled;
         }
         for intent in component.intents.drain(..) {
+            // Which of several workloads it is for is not known.
+            if let [only] = component.workloads.as_mut_slice()
+                && let [desired] = only.desired.as_mut_slice()
+            {
+                *desired = intent.version.clone();
+                let pods = only.running.values().copied().fold(0, u32::saturating_add);
+                only.running = [(intent.version.clone(), pods)].into_iter().filter(|(_, pods)| *pods > 0).collect();
+            }
             waits.push(Wait {
                 component: ComponentId(index),
                 workload: None,
