@@ -174,6 +174,15 @@ fn planned_for(
             notes.push(format!("{name} has no workload: nothing there moves to {version}"));
         }
     }
+    for id in policy.ids().filter(|id| !targets.contains_key(id)) {
+        let mut unread = view.component(id).workloads.iter().flat_map(|workload| &workload.desired);
+        if let Some(version) = unread.find(|version| version.known().is_none()) {
+            let name = &policy.component(id).name;
+            notes.push(format!(
+                "{name} asks for '{version}', which names no version: say where to go with {name}=VERSION"
+            ));
+        }
+    }
     let capacities = &capacities(policy, install);
     let question = Question { policy, view: &view, targets: &targets, capacities, now: Timestamp::now() };
     Ok(InstallReport::of(policy, &targets, &route(&question)))

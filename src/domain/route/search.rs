@@ -149,7 +149,7 @@ impl Around {
     /// The versions within reach of `from`, up and back.
     fn neighbours(&self, question: &Question<'_>, id: ComponentId, from: &Version) -> Vec<Version> {
         let lines = &question.policy.lines;
-        let Ok(own) = lines.span(id, from) else { return vec![] };
+        let Ok(own) = lines.span(id, from) else { return self.names_for(question, id) };
         let starts =
             self.known.iter().filter(|(other, ..)| *other == id).flat_map(|(_, span, _)| [span.asks(), span.serves()]);
         let reach: Vec<Line> =
@@ -164,6 +164,15 @@ impl Around {
             found.extend(stepped.filter_map(|line| self.version(question, id, line)));
         }
         found
+    }
+
+    /// What an unreadable version of a named component can be called on its way: a line of the others, because its own
+    /// target may be out of their reach.
+    fn names_for(&self, question: &Question<'_>, id: ComponentId) -> Vec<Version> {
+        let goal = question.targets.get(&id).and_then(|goal| question.policy.lines.span(id, goal).ok());
+        let Some(goal) = goal else { return vec![] };
+        let comparable = self.lines.iter().filter(|line| line.above(goal.asks()).is_some());
+        comparable.filter_map(|line| self.version(question, id, *line)).collect()
     }
 
     fn version(&self, question: &Question<'_>, id: ComponentId, line: Line) -> Option<Version> {
