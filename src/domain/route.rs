@@ -133,20 +133,28 @@ pub fn route(question: &Question<'_>) -> Route {
     if alone.arrived {
         return done(alone.steps, 0);
     }
-    let along = around::lockstep(question, &settled, goals).map(|goals| (Walk::to(question, &settled, &goals), goals));
-    if let Some((walk, _)) = along.as_ref().filter(|(walk, _)| walk.arrived) {
-        return done(around::pruned(question, &settled, walk.steps.clone()), 0);
+    let together = around::lockstep(question, &settled, goals).map(|goals| {
+        let walk = Walk::to(question, &settled, &goals);
+        (around::pruned(question, &settled, walk.steps), walk.arrived, goals)
+    });
+    if let Some((steps, true, _)) = together {
+        return done(steps, 0);
     }
     let searched = search::search(question, &settled, goals);
     if let Some(steps) = searched.steps {
         return done(steps, searched.states);
     }
-    let (furthest, goals) = along.as_ref().map_or((&alone, goals), |(walk, goals)| (walk, goals));
+    let (steps, goals) = match together {
+        Some((steps, _, goals)) => (steps, goals),
+        None => (alone.steps, goals.clone()),
+    };
+    let changes = steps.iter().flat_map(|step| &step.changes);
+    let reached = changes.fold(settled, |view, (change, _)| view.after(change));
     Route {
         first,
         waits,
-        blocked: blocked(question, &furthest.view, goals),
-        steps: furthest.steps.clone(),
+        blocked: blocked(question, &reached, &goals),
+        steps,
         found: false,
         exhaustive: searched.exhausted,
         states: searched.states,
@@ -246,4 +254,103 @@ fn blocked(question: &Question<'_>, view: &View, goals: &Goals) -> Vec<Blocked> 
     blocked.retain(|one| one.named || one.decision.verdict != Verdict::Allow);
     blocked.sort_by_key(|one| (Reverse(one.decision.verdict), !one.named, one.component));
     blocked
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::domain::line::{Lines, Listed, Release};
+    use crate::domain::policy::{Component, Mode, OnNotYet, PolicyParts, Skew, SupportedRange};
+    use crate::domain::rules::Rule;
+    use crate::domain::view::WorkloadView;
+
+    fn minor(minor: u64) -> Version {
+        Version::Known(semver::Version::new(2, minor, 0))
+    }
+
+    /// One component that `downstream` others come after, one line behind at most.
+    fn policy(downstream: usize, max_hop: u32) -> Policy {
+        let mut components = vec![Component::named("first")];
+        let behind = Skew { peer: ComponentId(0), behind: 1, ahead: 0 };
+        components.extend((0..downstream).map(|index| Component {
+            after: vec![ComponentId(0)],
+            skew: vec![behind],
+            ..Component::named(&format!("other-{index}"))
+        }));
+        Policy::new(PolicyParts {
+            name: "p".into(),
+            namespaces: BTreeSet::new(),
+            components,
+            max_hop,
+            modes: BTreeMap::from([(Rule::ZeroDowntime, Mode::Audit)]),
+            on_not_yet: OnNotYet::Deny,
+            min_replicas: 2,
+        })
+        .unwrap()
+    }
+
+    fn view(policy: &Policy) -> View {
+        let mut view = View::empty(policy);
+        for (component, own) in view.components.iter_mut().zip(&policy.components) {
+            component.workloads.push(WorkloadView {
+                id: WorkloadId { kind: "Deployment".into(), name: own.name.clone() },
+                desired: vec![minor(2)],
+                running: BTreeMap::from([(minor(2), 2)]),
+                rollout: Rollout::Settled,
+            });
+        }
+        view
+    }
+
+    fn to(policy: &Policy, target: u64) -> Route {
+        let targets = &BTreeMap::from([(ComponentId(0), minor(target))]);
+        let (view, capacities, now) = (&view(policy), &BTreeMap::new(), Timestamp::UNIX_EPOCH);
+        route(&Question { policy, view, targets, capacities, now })
+    }
+
+    fn reached(route: &Route) -> Vec<String> {
+        route.steps.iter().map(|step| step.to.to_string()).collect()
+    }
+
+    #[test]
+    fn many_components_move_along_without_a_search() {
+        let route = to(&policy(40, 1), 4);
+        assert_eq!((route.found, route.states, route.steps.len()), (true, 0, 42), "each of the others moves once");
+    }
+
+    #[test]
+    fn a_search_that_is_too_large_does_not_claim_that_there_is_no_way() {
+        let mut policy = policy(20, 1);
+        policy.components[0].supported.push(SupportedRange { range: "<2.4.0".parse().unwrap(), warn: None });
+        let route = to(&policy, 4);
+        assert_eq!((route.found, route.exhaustive), (false, false));
+        assert_eq!(route.blocked[0].decision.verdict, Verdict::Never);
+    }
+
+    #[test]
+    fn a_version_without_end_ends() {
+        let route = to(&policy(0, 1), u64::from(u32::MAX));
+        assert!(!route.found && route.steps.len() <= 1000);
+    }
+
+    #[test]
+    fn hops_are_as_long_as_allowed_and_stop_where_required() {
+        assert_eq!(reached(&to(&policy(0, 3), 9)), ["2.5.0", "2.8.0", "2.9.0"]);
+        let mut stops = policy(0, 3);
+        let listed = |minor: u64| Listed {
+            version: semver::Version::new(2, minor, 0),
+            tags: vec![],
+            digests: vec![],
+            needs: BTreeMap::new(),
+        };
+        let release = |minor: u64| Release {
+            name: format!("r{minor}"),
+            required_stop: minor == 4,
+            components: BTreeMap::from([(ComponentId(0), listed(minor))]),
+        };
+        stops.lines = Lines::new((2..=7).map(release).collect());
+        assert_eq!(reached(&to(&stops, 7)), ["2.4.0", "2.7.0"]);
+    }
 }

@@ -50,7 +50,7 @@ pub(super) fn lockstep(question: &Question<'_>, view: &View, goals: &Goals) -> O
     let mut all = goals.clone();
     for id in connected(question.policy, view, goals) {
         let all_own = versions(view, id);
-        let Some(own) = all_own.iter().filter_map(|version| span(id, version)).next() else { continue };
+        let Some(own) = all_own.iter().find_map(|version| span(id, version)) else { continue };
         let comparable = reached.iter().filter(|line| line.above(own.asks()).is_some());
         let furthest = if up {
             comparable.max_by_key(|line| line.position())
