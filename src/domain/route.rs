@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_search_that_is_too_large_does_not_claim_that_there_is_no_way() {
-        let mut policy = policy(20, 1);
+        let mut policy = policy(12, 1);
         policy.components[0].supported.push(SupportedRange { range: "<2.4.0".parse().unwrap(), warn: None });
         let route = to(&policy, 4);
         assert_eq!((route.found, route.exhaustive), (false, false));

@@ -14,7 +14,7 @@ use super::walk::{step, versions};
 use super::{Goals, Question, Step};
 
 /// States looked at before the search gives up: a second's work.
-const MOST_STATES: usize = 1 << 12;
+const MOST_STATES: usize = 1 << 11;
 
 pub(super) struct Found {
     /// The steps, where there is a way.
