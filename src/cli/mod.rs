@@ -13,7 +13,10 @@ pub mod check;
 mod completions;
 pub mod crds;
 mod demo;
+mod input;
 mod output;
+pub mod plan;
+mod reasons;
 pub mod rules;
 mod serve;
 pub mod webhook;
@@ -33,6 +36,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Plan(plan::Args),
     Demo(demo::Args),
     Rules(rules::Args),
     Crds(crds::Args),
@@ -46,7 +50,7 @@ enum Command {
 pub enum Outcome {
     /// It did what it was asked for, or the change is allowed: exit code 0.
     Done,
-    /// The change is refused: exit code 1.
+    /// The change is refused, or has no legal way: exit code 1.
     Refused,
 }
 
@@ -72,6 +76,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args, out),
             Command::Check(args) => check::run(&args, out),
+            Command::Plan(args) => plan::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),

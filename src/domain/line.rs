@@ -28,6 +28,18 @@ pub struct Span {
 }
 
 impl Span {
+    /// The span that is this one line.
+    #[must_use]
+    pub fn at(line: Line) -> Self {
+        Self { track: line.track, lowest: line.index, highest: line.index }
+    }
+
+    /// Whether `line` is one of its lines.
+    #[must_use]
+    pub fn contains(self, line: Line) -> bool {
+        self.track == line.track && (self.lowest..=self.highest).contains(&line.index)
+    }
+
     /// The line at which the version asks for something: its lowest.
     #[must_use]
     pub fn asks(self) -> Line {
@@ -65,6 +77,12 @@ pub struct Line {
 }
 
 impl Line {
+    /// Its place among the lines of its own numbering, which says nothing about those of another.
+    #[must_use]
+    pub fn position(self) -> i64 {
+        self.index
+    }
+
     /// This line lowered by `lines`; saturates at the end of the number range.
     #[must_use]
     pub fn lowered(self, lines: u32) -> Self {
@@ -221,6 +239,19 @@ impl Lines {
                     Some((release, None)) => format!("of release {}", release.name),
                     None => "of an earlier release".to_owned(),
                 }
+            }
+        }
+    }
+
+    /// A version of `component` that stands for `line`: the one that the release there lists, or the first patch of the
+    /// minor. `None` where no release lists any.
+    #[must_use]
+    pub fn version_on(&self, component: ComponentId, line: Line) -> Option<semver::Version> {
+        match line.track {
+            Track::Major(major) => Some(semver::Version::new(major, u64::try_from(line.index).ok()?, 0)),
+            Track::Releases => {
+                let release = self.releases.get(usize::try_from(line.index).ok()?)?;
+                Some(release.components.get(&component)?.version.clone())
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod planner;
 pub mod policy;
 mod policy_check;
 pub mod resolver;
+pub mod route;
 pub mod rules;
 pub mod text;
 pub mod version;

@@ -15,6 +15,7 @@ mod liveness;
 mod mirror;
 mod oracle;
 mod platform;
+mod route;
 mod safety;
 mod steps;
 mod texts;

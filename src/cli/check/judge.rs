@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::report::{ChangeReport, InstallReport, MoveReport, RestartReport, ran_at_once, reasons};
+use super::report::{ChangeReport, InstallReport, MoveReport, RestartReport, ran_at_once};
+use crate::cli::reasons::reasons;
 use crate::cluster::change::change;
 use crate::cluster::files::Install;
 use crate::cluster::inventory::versions;

@@ -1,19 +1,17 @@
 //! `upgrade-guard check`: would this change be admitted?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use anyhow::bail;
 use jiff::Timestamp;
 
 use self::report::Report;
+use super::input::{Rules, State, live, only_namespace, policies, standard_input_once};
 use super::{Outcome, Output};
-use crate::cluster::files::{Install, Manifests, Source, with_workloads};
-use crate::domain::policy::Policy;
+use crate::cluster::files::{Manifests, Source, with_workloads};
 
 mod judge;
-mod live;
-mod policies;
 mod report;
 mod text;
 
@@ -22,14 +20,8 @@ mod text;
 /// Exit code 0: it is allowed, if need be one move after the other. 1: it is refused. 2: that could not be told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Policies (and releases): a file, a folder or '-' for standard input. With --live the cluster's are taken where
-    /// this is left out.
-    #[arg(long, value_name = "PATH", required_unless_present = "live")]
-    policy: Vec<Source>,
-
-    /// More releases, where they are kept apart from the policies.
-    #[arg(long, value_name = "PATH")]
-    release: Vec<Source>,
+    #[command(flatten)]
+    rules: Rules,
 
     /// The state before: manifests, or what `kubectl get deployments,replicasets -o yaml` printed. /dev/null stands
     /// for a first install.
@@ -70,15 +62,9 @@ enum Format {
     Json,
 }
 
-/// A state of the world: what is known of each namespace.
-type State = BTreeMap<String, Install>;
-
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     let inputs = [Some(&args.after), args.before.as_ref()].into_iter().flatten();
-    let stdin = inputs.chain(&args.policy).chain(&args.release).filter(|source| **source == Source::Stdin).count();
-    if stdin > 1 {
-        bail!("standard input can be read once only: use '-' in one place, and files in the others");
-    }
+    standard_input_once(inputs.chain(&args.rules.policy).chain(&args.rules.release))?;
     let report = judge(args)?;
     match args.output {
         Format::Text => text::print(&report, args.verbose, out)?,
@@ -93,7 +79,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
 fn judge(args: &Args) -> anyhow::Result<Report> {
     let cluster = args.live.then(live::Cluster::connect).transpose()?;
     let mut notes = Vec::new();
-    let policies = policies::load(args, cluster.as_ref(), &mut notes)?;
+    let policies = policies::load(&args.rules, cluster.as_ref(), &mut notes)?.policies;
     let namespace = args.namespace.as_deref().or_else(|| only_namespace(&policies));
     let after = Manifests::load(std::slice::from_ref(&args.after), namespace)?;
     if after.workloads() == 0 {
@@ -123,11 +109,4 @@ fn judge(args: &Args) -> anyhow::Result<Report> {
     report::report(&policies, &before, &after.namespaces, notes, |policy, before, after| {
         judge::judge(policy, before, after, now, args.at_once)
     })
-}
-
-/// The only namespace that all policies govern, where there is just one: it is what manifests without one mean.
-fn only_namespace(policies: &[Policy]) -> Option<&str> {
-    let all: BTreeSet<&str> =
-        policies.iter().flat_map(|policy| &policy.namespaces).map(std::string::String::as_str).collect();
-    all.first().copied().filter(|_| all.len() == 1)
 }

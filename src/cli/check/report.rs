@@ -4,10 +4,10 @@ use anyhow::bail;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::State;
+use crate::cli::input::State;
+use crate::cli::reasons::ReasonReport;
 use crate::cluster::files::Install;
 use crate::domain::change::Change;
-use crate::domain::decision::Reason;
 use crate::domain::planner::{Engine, Prognosis, all_at_once};
 use crate::domain::policy::{OnNotYet, Policy};
 use crate::domain::view::View;
@@ -105,35 +105,6 @@ pub(super) struct MoveReport {
 pub(super) struct RestartReport {
     pub(super) component: String,
     pub(super) on: String,
-}
-
-/// One reason of a rule.
-#[derive(Debug, Serialize)]
-pub(super) struct ReasonReport {
-    pub(super) code: &'static str,
-    pub(super) verdict: &'static str,
-    pub(super) mode: &'static str,
-    pub(super) component: String,
-    pub(super) what: String,
-    pub(super) facts: String,
-    pub(super) remedy: String,
-    /// All of it on one line, as the guard says it.
-    pub(super) text: String,
-}
-
-/// The reasons as data.
-pub(super) fn reasons(reasons: &[Reason]) -> Vec<ReasonReport> {
-    let told = |reason: &Reason| ReasonReport {
-        code: reason.rule.row().code,
-        verdict: reason.verdict.as_str(),
-        mode: reason.mode.as_str(),
-        component: reason.component.clone(),
-        what: reason.what.clone(),
-        facts: reason.facts.clone(),
-        remedy: reason.remedy.clone(),
-        text: reason.to_string(),
-    };
-    reasons.iter().map(told).collect()
 }
 
 /// What happens when an engine applies the whole change at once.

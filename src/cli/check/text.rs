@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::report::{AllAtOnce, ChangeReport, InstallReport, MoveReport, ReasonReport, Report};
-use crate::cli::output::{COLUMNS, wrap};
+use super::report::{AllAtOnce, ChangeReport, InstallReport, MoveReport, Report};
+use crate::cli::reasons::{counted, paragraph, print_reason};
 use crate::cli::{Output, Paint};
 use crate::domain::decision::Verdict;
 use crate::domain::policy::OnNotYet;
@@ -125,22 +125,10 @@ fn print_change(
         paragraph(&format!("also after step {step}:"), INDENT, out)?;
     }
     for reason in &change.reasons {
-        print_reason(reason, "", out)?;
+        print_reason(reason, "", INDENT, out)?;
     }
     for warning in &change.warnings {
-        print_reason(warning, &paint.caution("warning "), out)?;
-    }
-    Ok(())
-}
-
-fn print_reason(reason: &ReasonReport, prefix: &str, out: &mut Output<'_>) -> io::Result<()> {
-    let text = format!("[{}] {}: {}", reason.code, reason.what, reason.facts);
-    let prefix_width = if prefix.is_empty() { 0 } else { "warning ".len() };
-    for (number, line) in wrap(&text, COLUMNS - INDENT - prefix_width).into_iter().enumerate() {
-        writeln!(out, "{:INDENT$}{}{line}", "", if number == 0 { prefix } else { "" })?;
-    }
-    if !reason.remedy.is_empty() {
-        paragraph(&format!("-> {}", reason.remedy), INDENT, out)?;
+        print_reason(warning, &paint.caution("warning "), INDENT, out)?;
     }
     Ok(())
 }
@@ -187,15 +175,4 @@ fn print_all_at_once(foretold: &AllAtOnce, on_not_yet: OnNotYet, out: &mut Outpu
         ),
     };
     paragraph(&flux, 2, out)
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-fn paragraph(text: &str, indent: usize, out: &mut Output<'_>) -> io::Result<()> {
-    for line in wrap(text, COLUMNS - indent) {
-        writeln!(out, "{:indent$}{line}", "")?;
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The state before, from the cluster that the kubeconfig names.
+//! The state of the cluster that the kubeconfig names.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -24,14 +24,14 @@ use crate::cluster::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, Wor
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A cluster that can be asked.
-pub(super) struct Cluster {
+pub(in crate::cli) struct Cluster {
     runtime: tokio::runtime::Runtime,
     client: Client,
 }
 
 impl Cluster {
     /// Connects as kubectl would.
-    pub(super) fn connect() -> anyhow::Result<Self> {
+    pub(in crate::cli) fn connect() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
         let client = runtime.block_on(Client::try_default());
@@ -40,17 +40,17 @@ impl Cluster {
     }
 
     /// The policies of the cluster.
-    pub(super) fn policies(&self) -> anyhow::Result<Vec<UpgradePolicy>> {
+    pub(in crate::cli) fn policies(&self) -> anyhow::Result<Vec<UpgradePolicy>> {
         self.runtime.block_on(all("UpgradePolicies", Api::all(self.client.clone())))
     }
 
     /// The releases of the cluster.
-    pub(super) fn releases(&self) -> anyhow::Result<Vec<PlatformRelease>> {
+    pub(in crate::cli) fn releases(&self) -> anyhow::Result<Vec<PlatformRelease>> {
         self.runtime.block_on(all("PlatformReleases", Api::all(self.client.clone())))
     }
 
     /// What is in `namespaces`.
-    pub(super) fn installs<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> anyhow::Result<State> {
+    pub(in crate::cli) fn installs<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> anyhow::Result<State> {
         let mut state = BTreeMap::new();
         for namespace in namespaces {
             state.insert(namespace.to_owned(), self.runtime.block_on(self.install(namespace))?);

@@ -1,13 +1,19 @@
-//! The policies that a check is made by, with their release lines.
+//! The policies that a question is answered by, with their release lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 
-use super::{Args, live};
+use super::{Rules, live};
 use crate::api::{PlatformRelease, PolicyProblems, UpgradePolicy, with_releases};
 use crate::cluster::files::{Manifests, Source};
 use crate::domain::policy::Policy;
+
+/// Policies that can be used, and the releases they were given with.
+pub(in crate::cli) struct Loaded {
+    pub(in crate::cli) policies: Vec<Policy>,
+    pub(in crate::cli) releases: Vec<PlatformRelease>,
+}
 
 /// Policies and releases from files and the cluster.
 #[derive(Default)]
@@ -20,12 +26,12 @@ struct Given {
 
 /// Reads the policies. What is wrong in a file is an error; what is wrong in the cluster is a note, because the guard
 /// there goes on without it.
-pub(super) fn load(
-    args: &Args,
+pub(in crate::cli) fn load(
+    rules: &Rules,
     cluster: Option<&live::Cluster>,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Vec<Policy>> {
-    let given = Given::gather(args, cluster)?;
+) -> anyhow::Result<Loaded> {
+    let given = Given::gather(rules, cluster)?;
     let mut problems = given.named_badly();
     let mut read = Vec::new();
     let mut tell = |key: String, wrong: &PolicyProblems| match given.origins.get(&key) {
@@ -50,13 +56,16 @@ pub(super) fn load(
             notes.push(format!("{} is of policy '{}', which is not given", release_key(release), release.spec.policy));
         }
     }
-    if problems.is_empty() { Ok(read) } else { bail!("{}", problems.join("\n")) }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
+    Ok(Loaded { policies: read, releases: given.releases })
 }
 
 impl Given {
     /// Reads files, then what they leave to the cluster.
-    fn gather(args: &Args, cluster: Option<&live::Cluster>) -> anyhow::Result<Self> {
-        let sources: Vec<Source> = args.policy.iter().chain(&args.release).cloned().collect();
+    fn gather(rules: &Rules, cluster: Option<&live::Cluster>) -> anyhow::Result<Self> {
+        let sources: Vec<Source> = rules.policy.iter().chain(&rules.release).cloned().collect();
         // Namespaced objects beside the policies are of no interest here, so any namespace will do.
         let files = Manifests::load(&sources, Some("default"))?;
         let mut given = Self::default();
@@ -68,14 +77,14 @@ impl Given {
             given.origins.insert(release_key(&found.object), found.origin.to_string());
             given.releases.push(found.object);
         }
-        if let (Some(cluster), true) = (cluster, args.policy.is_empty()) {
+        if let (Some(cluster), true) = (cluster, rules.policy.is_empty()) {
             given.policies.extend(cluster.policies()?);
             let known: BTreeSet<String> = given.releases.iter().map(release_key).collect();
             let more = cluster.releases()?.into_iter().filter(|release| !known.contains(&release_key(release)));
             given.releases.extend(more);
         }
         if given.policies.is_empty() {
-            match args.policy.first() {
+            match rules.policy.first() {
                 Some(source) => bail!("{source} holds no UpgradePolicy"),
                 None => bail!("the cluster has no UpgradePolicy: give one with --policy"),
             }
