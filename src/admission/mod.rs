@@ -56,7 +56,7 @@ pub trait Cluster: Send + Sync {
 pub trait Observer: Send + Sync {
     /// A decision over a governed change; `dry_run` as the request says.
     fn decided(&self, decision: &Decision, change: Option<(&str, &str)>, dry_run: bool);
-    /// An answer was given along `path` (`fast`, `governed`, `policy`, `other`, `bad`) after `elapsed`.
+    /// An answer was given along `path` (`fast`, `governed`, `unavailable`, `policy`, `other`, `bad`) after `elapsed`.
     fn answered(&self, path: &'static str, elapsed: Duration);
 }
 
@@ -129,10 +129,7 @@ impl Admission {
     async fn review(&self, request: &Request, deadline: Duration) -> Answer {
         match tokio::time::timeout(deadline, self.dispatch(request)).await {
             Ok(answer) => answer,
-            Err(_) => Answer {
-                response: render::unavailable(request, "the cluster view is not complete yet"),
-                path: "governed",
-            },
+            Err(_) => render::unavailable(request, "the cluster view is not complete yet"),
         }
     }
 

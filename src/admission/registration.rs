@@ -17,11 +17,12 @@ pub const PATH: &str = "/validate";
 /// The API server waits this long; the guard answers by itself before.
 const TIMEOUT_SECONDS: i32 = 5;
 
-/// What can change a version, a pause or the number of pods. Only such requests reach the guard: everything else
+/// What can change a version, a pause (of a StatefulSet: its update strategy) or the number of pods. Only such requests reach the guard: everything else
 /// costs the cluster nothing. `?` keeps odd objects from failing the condition, which would refuse them.
 const WORKLOAD_CHANGED: &str = "\
 oldObject == null
 || object.spec.?paused.orValue(false) != oldObject.spec.?paused.orValue(false)
+|| object.spec.?updateStrategy.orValue({}) != oldObject.spec.?updateStrategy.orValue({})
 || object.spec.?replicas.orValue(1) != oldObject.spec.?replicas.orValue(1)
 || object.spec.?template.?metadata.?annotations.orValue({}) != oldObject.spec.?template.?metadata.?annotations.orValue({})
 || object.spec.?template.?metadata.?labels.orValue({}) != oldObject.spec.?template.?metadata.?labels.orValue({})

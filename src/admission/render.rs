@@ -5,6 +5,7 @@ use kube::core::response::{Status, StatusSummary};
 
 use super::{Answer, Request};
 use crate::domain::decision::{Decision, Reason, Verdict};
+use crate::domain::rules::Rule;
 use crate::domain::text::tame;
 
 /// Who sent the request, by its field manager: it chooses the hint, never the verdict.
@@ -75,13 +76,22 @@ pub(super) fn decision(request: &Request, decision: &Decision) -> AdmissionRespo
         response.warnings = Some(warned.iter().map(|reason| tame(&reason.short())).collect());
     }
     annotate(&mut response, decision);
-    if passes { response } else { refuse(response, &denial(decision, Caller::of(request))) }
+    if passes { response } else { refuse(response, &denial(request, decision)) }
 }
 
-/// The text of a refusal, with a hint for the caller when waiting is all it takes.
-fn denial(decision: &Decision, caller: Caller) -> String {
-    let hint = caller.hint().filter(|_| decision.verdict == Verdict::NotYet);
-    [decision.denial()].into_iter().chain(hint.map(str::to_owned)).collect::<Vec<_>>().join(" ")
+/// The text of a refusal, with a hint for the caller when waiting is all it takes, and the command that shows the way.
+fn denial(request: &Request, decision: &Decision) -> String {
+    let hint = Caller::of(request).hint().filter(|_| decision.verdict == Verdict::NotYet);
+    let parts = [Some(decision.denial()), hint.map(str::to_owned), way(request, decision)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// The command that shows the steps to the version asked for, where steps can lead there.
+fn way(request: &Request, decision: &Decision) -> Option<String> {
+    let Reason { rule, component, to, .. } = decision.reasons.first()?;
+    let (namespace, to) = (request.namespace.as_deref()?, to.as_ref()?.known()?);
+    matches!(rule, Rule::Order | Rule::Skew | Rule::Hop)
+        .then(|| format!("The way there: upgrade-guard plan --live -n {namespace} --to {component}={to}"))
 }
 
 /// What the audit log keeps of a decision.
@@ -111,9 +121,10 @@ fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
 }
 
 /// The refusal of a request whose answer could not be found in time.
-pub(super) fn unavailable(request: &Request, why: &str) -> AdmissionResponse {
+pub(super) fn unavailable(request: &Request, why: &str) -> Answer {
     let text = format!("[UG-UNAVAILABLE] the guard cannot judge this change now: {why}. Retry in a moment.");
-    refuse(AdmissionResponse::from(request), &text)
+    tracing::warn!(reason = text, "refused without a decision");
+    Answer { response: refuse(AdmissionResponse::from(request), &text), path: "unavailable" }
 }
 
 /// The refusal of an object that cannot be used, with all its problems.
@@ -146,7 +157,6 @@ fn refuse(mut response: AdmissionResponse, text: &str) -> AdmissionResponse {
 mod tests {
     use super::*;
     use crate::domain::policy::Mode;
-    use crate::domain::rules::Rule;
 
     #[test]
     fn the_audit_log_names_each_rule_once() {

@@ -15,6 +15,7 @@ use crate::cluster::snapshot::Snapshot;
 use crate::domain::change::Change;
 use crate::domain::decision::{Decision, decide};
 use crate::domain::policy::Policy;
+use crate::domain::text::tame;
 use crate::domain::view::WorkloadId;
 
 /// Reviews a workload's creation or update.
@@ -80,11 +81,7 @@ pub(super) async fn review_scale(admission: &Admission, request: &Request, kind:
 /// What is known of the request's namespace; `Ok(None)` when it is not governed.
 async fn snapshot(admission: &Admission, request: &Request) -> Result<Option<Snapshot>, Box<Answer>> {
     let Some(namespace) = request.namespace.as_deref() else { return Ok(None) };
-    admission
-        .cluster
-        .snapshot(namespace)
-        .await
-        .map_err(|why| Box::new(Answer { response: render::unavailable(request, &why), path: "governed" }))
+    admission.cluster.snapshot(namespace).await.map_err(|why| Box::new(render::unavailable(request, &why)))
 }
 
 /// The changes that the namespace's policies see, with their policies.
@@ -96,20 +93,14 @@ fn conclude(admission: &Admission, request: &Request, inventory: &Inventory, cha
     let now = Timestamp::now();
     let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy), change, now));
     let decision = Decision::of_all(decisions);
-    for (policy, change) in changes {
-        for step in &change.moves {
-            let component = policy.component(step.component).name.as_str();
-            tracing::info!(
-                verdict = %decision.verdict,
-                component,
-                from = %step.from.as_ref().map(ToString::to_string).unwrap_or_default(),
-                to = %step.to,
-                dry_run = request.dry_run,
-                reason = decision.reasons.first().map(ToString::to_string).unwrap_or_default(),
-                "decided"
-            );
-        }
-    }
+    let moves = changes.iter().flat_map(|(policy, change)| {
+        change.moves.iter().map(|step| {
+            let from = step.from.as_ref().map(|from| format!("{from} -> ")).unwrap_or_default();
+            format!("{} {from}{}", policy.component(step.component).name, step.to)
+        })
+    });
+    let moves = tame(&moves.collect::<Vec<_>>().join(", "));
+    tracing::info!(verdict = %decision.verdict, moves, dry_run = request.dry_run, reason = decision.denial(), "decided");
     let subject = changes.first().and_then(|(policy, change)| {
         let component = change.moves.first().map(|step| step.component);
         let component = component.or_else(|| change.capacity.as_ref().map(|capacity| capacity.component))?;

@@ -27,8 +27,9 @@ pub fn change(
         return None;
     }
     let mut moves = moves(policy, old, new, &assigned);
-    if let Some(old) = old.filter(|old| old.paused && !new.paused) {
-        // A patch or another component in the same update does not hide what the end of the pause sets going.
+    let goes_on = |old: &&WorkloadRecord| (old.paused && !new.paused) || new.kept_back < old.kept_back;
+    if let Some(old) = old.filter(goes_on) {
+        // A patch or another component in the same update does not hide what goes on again.
         let resumed = resumed(policy, inventory, old, new).into_iter().filter(|step| !moves.contains(step));
         moves.extend(resumed.collect::<Vec<_>>());
     }

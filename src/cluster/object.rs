@@ -174,6 +174,8 @@ pub struct Strategy {
 pub struct RollingUpdate {
     /// Pods that may be unavailable, a number or a percentage.
     pub max_unavailable: Option<IntOrString>,
+    /// Pods that the update leaves as they are (StatefulSet).
+    pub partition: Option<i32>,
 }
 
 /// The status of a workload or ReplicaSet.

@@ -61,6 +61,8 @@ pub struct WorkloadRecord {
     pub replicas: u32,
     /// Whether rollouts are paused.
     pub paused: bool,
+    /// How many pods an update leaves as they are: a StatefulSet's partition, or all of them under `OnDelete`.
+    pub kept_back: u32,
     /// What the update strategy keeps serving.
     pub kept: KeptPods,
     /// Where the rollout stands.
@@ -104,6 +106,7 @@ impl WorkloadRecord {
             template: TemplateRecord::from(&spec.template),
             replicas,
             paused: spec.paused,
+            kept_back: kept_back(strategy),
             kept: kept(kind, strategy, replicas),
             rollout: match &object.status {
                 None => Rollout::Settled,
@@ -174,6 +177,14 @@ fn pod_counts(kind: WorkloadKind, status: &WorkloadStatus) -> PodCounts {
             updated: count(status.updated_number_scheduled),
             ..PodCounts::default()
         },
+    }
+}
+
+/// How many pods an update leaves as they are.
+fn kept_back(strategy: &Strategy) -> u32 {
+    match strategy.kind.as_deref() {
+        Some("OnDelete") => u32::MAX,
+        _ => count(strategy.rolling_update.as_ref().and_then(|rolling| rolling.partition).unwrap_or(0)),
     }
 }
 

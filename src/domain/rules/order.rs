@@ -10,7 +10,7 @@ use crate::domain::decision::{Case, Finding, Verdict};
 use crate::domain::line::Line;
 use crate::domain::policy::ComponentId;
 use crate::domain::version::Version;
-use crate::domain::view::Missing;
+use crate::domain::view::{ComponentView, Missing};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let own = case.step.component;
@@ -55,14 +55,9 @@ fn against_upstream(case: &Case<'_>, upstream: ComponentId) -> Option<Finding> {
     }
     // What cannot be compared is UG-VERSION's to report.
     let short_of = |served: Line| need.above(served).is_some_and(|lines| lines > 0);
-    if case.live(upstream).iter().any(|(_, span)| span.is_ok_and(|span| short_of(span.serves()))) {
-        return match peer.unsettled() {
-            Some((_, missing)) if missing.goes_on() => waits(peer.describe(), remedy_of(missing).into()),
-            Some((workload, missing)) => {
-                waits(format!("{}, {workload}: {missing}", peer.describe()), remedy_of(missing).into())
-            }
-            None => waits(peer.describe(), format!("Upgrade {name} first, then retry.")),
-        };
+    let lags = |version: &Version| case.policy.lines.span(upstream, version).is_ok_and(|span| short_of(span.serves()));
+    if case.live(upstream).iter().any(|(version, _)| lags(version)) {
+        return waits(stuck_or_running(peer), remedy_of_lag(peer, name, lags));
     }
     // Recreating what was completed before asks for no more than was granted then: the peer may be rolling.
     if case.step.from.is_none() && !is_more(case, need, case.completed(), upstream) {
@@ -74,6 +69,27 @@ fn against_upstream(case: &Case<'_>, upstream: ComponentId) -> Option<Finding> {
     }
     let (workload, missing) = peer.unsettled()?;
     waits(format!("{}, {workload}: {missing}", peer.describe()), remedy_of(missing).into())
+}
+
+/// What runs of a component that lags, and why waiting will not change it where that is so.
+fn stuck_or_running(peer: &ComponentView) -> String {
+    match peer.unsettled().filter(|(_, missing)| !missing.goes_on()) {
+        Some((workload, missing)) => format!("{}, {workload}: {missing}", peer.describe()),
+        None => peer.describe(),
+    }
+}
+
+/// What to do about a component of which some version `lags`.
+fn remedy_of_lag(peer: &ComponentView, name: &str, lags: impl Fn(&Version) -> bool) -> String {
+    let forgotten = peer.workloads.iter().find(|workload| workload.desired.iter().any(&lags));
+    match (forgotten, peer.unsettled()) {
+        // One of several workloads may be the one that was forgotten.
+        (Some(workload), _) if peer.workloads.len() > 1 => {
+            format!("Upgrade {} of {name} first, then retry.", workload.id)
+        }
+        (None, Some((_, missing))) => remedy_of(missing).to_owned(),
+        _ => format!("Upgrade {name} first, then retry."),
+    }
 }
 
 /// What to do about a rollout that something has to wait for.
