@@ -17,6 +17,8 @@ mod order;
 mod outage;
 #[path = "kubernetes/platform.rs"]
 mod platform;
+#[path = "kubernetes/readme.rs"]
+mod readme;
 #[path = "kubernetes/real.rs"]
 mod real;
 #[path = "kubernetes/scene.rs"]

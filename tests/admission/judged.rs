@@ -125,6 +125,22 @@ async fn the_end_of_a_pause_is_judged_beside_other_changes() {
     denied("resumed with another component", &world.ask(&Review::update(&held, &resumed)).await, "UG-ORDER");
 }
 
+/// The version label of a pod speaks for its main container; beside a foreign one a sidecar tells its own version.
+#[tokio::test]
+async fn the_label_of_another_main_container_says_nothing_of_a_sidecar() {
+    let kong = |version: &str| {
+        let sidecar = json!({"name": "stoa-sidecar", "image": image("stoa-gateway", version)});
+        let (at, list) = containers(json!([{"name": "kong", "image": "kong:3.6.1"}, sidecar]));
+        let pod = Workload::deployment("kong", "kong:3.6.1").set(at, list);
+        pod.set("/spec/template/metadata/labels/app.kubernetes.io~1version", "3.6.1")
+    };
+    let review = Review::update(&kong("2.2.0"), &kong("2.3.0"));
+    denied("too early", &World::settled("2.2.0").with(&kong("2.2.0")).ask(&review).await, "UG-ORDER");
+    let ready = World::settled("2.2.0").with(&at("control-plane-api", "2.3.0")).with(&kong("2.2.0"));
+    let answer = ready.ask(&review).await;
+    assert!(answer.allowed(), "{}", answer.text());
+}
+
 #[tokio::test]
 async fn undoing_a_rollout() {
     // `kubectl rollout undo` is an update like any other: back to the line that was completed is always possible.

@@ -127,3 +127,23 @@ async fn scaling_a_set_is_warned_about() {
     let garbage = world(&old).ask(&Review::scale(&old, 1).set("/object/spec", json!({"replicas": "many"}))).await;
     assert!(!garbage.allowed(), "{}", garbage.text());
 }
+
+/// A partition holds an update back as a pause does; lowering it, or leaving `OnDelete`, sets it going.
+#[tokio::test]
+async fn letting_go_of_a_stateful_set_is_judged() {
+    let strategies = [json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}), json!({"type": "OnDelete"})];
+    for strategy in strategies {
+        let gateway = Workload::stateful_set("stoa-gateway", &image("stoa-gateway", "2.3.0"));
+        let held = gateway.rolling(0).set("/status/updateRevision", "next").set("/spec/updateStrategy", strategy);
+        let going = held.clone().set("/spec/updateStrategy", json!({"type": "RollingUpdate"}));
+        let mut world = World::settled("2.2.0");
+        world.inventory.remove_workload(&Workload::deployment("stoa-gateway", "x").record().id());
+        let mut world = world.with(&held);
+        let old = held.controller_revision("stoa-gateway-7d4f", 1, &image("stoa-gateway", "2.2.0"));
+        world.inventory.put_revision(RevisionKind::ControllerRevision, old);
+        let early = world.ask(&Review::update(&held, &going)).await;
+        assert!(early.message().contains("[UG-ORDER]"), "{}", early.text());
+        let unchanged = world.ask(&Review::update(&held, &held)).await;
+        assert_eq!(unchanged.path, "fast");
+    }
+}

@@ -190,6 +190,11 @@ impl Cluster {
         self.kubectl_with(args, "").await
     }
 
+    /// The file of one of the cluster's programs, such as `kubectl`.
+    pub(crate) fn program(&self, name: &str) -> &Path {
+        self.programs.path(name)
+    }
+
     /// Runs `kubectl` with something on its standard input: `&["apply", "-f", "-"]`.
     pub(crate) async fn kubectl_with(&self, args: &[&str], input: &str) -> Result<Output> {
         let mut process = tokio::process::Command::new(self.programs.path("kubectl"))

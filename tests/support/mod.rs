@@ -2,4 +2,5 @@
 
 pub(crate) mod cluster;
 pub(crate) mod guard;
+pub(crate) mod readme;
 pub(crate) mod wait;
