@@ -1,10 +1,14 @@
 //! The envelope of a review: bytes to request, response to bytes.
 
-use kube::core::DynamicObject;
-use kube::core::admission::{AdmissionResponse, AdmissionReview};
+use kube::core::admission::{AdmissionResponse, Operation};
+use kube::core::{GroupVersionKind, GroupVersionResource};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::{Request, render};
+use super::render;
+
+/// The only version of reviews.
+const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// Why there is no answer to a body.
 #[derive(Debug, thiserror::Error)]
@@ -25,34 +29,73 @@ pub(super) enum Unread {
     Bad(BadReview),
 }
 
-/// The least that a review must have to be answered.
+/// A review, as far as it is looked at.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Outline {
+#[serde(rename_all = "camelCase", bound(deserialize = "R: Deserialize<'de>"))]
+struct Review<R> {
     api_version: String,
-    request: Subject,
+    request: R,
 }
 
+/// A request as the reviews see it. The objects stay text until it is known what to read them as, and what of them.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Request<'a> {
+    /// What the answer is to.
+    pub(super) uid: String,
+    /// The object's kind.
+    pub(super) kind: GroupVersionKind,
+    /// Its resource.
+    pub(super) resource: GroupVersionResource,
+    /// The part of it that is asked for, such as `scale`.
+    #[serde(default)]
+    pub(super) sub_resource: Option<String>,
+    /// Its name; empty when the API server is to make one.
+    #[serde(default)]
+    pub(super) name: String,
+    /// Its namespace.
+    #[serde(default)]
+    pub(super) namespace: Option<String>,
+    /// What is to be done.
+    pub(super) operation: Operation,
+    /// The object as it is to be.
+    #[serde(borrow, default)]
+    pub(super) object: Option<&'a RawValue>,
+    /// The object as it is.
+    #[serde(borrow, default)]
+    pub(super) old_object: Option<&'a RawValue>,
+    /// Whether nothing is to be stored.
+    #[serde(default)]
+    pub(super) dry_run: Option<bool>,
+    /// How it is to be done.
+    #[serde(borrow, default)]
+    pub(super) options: Option<&'a RawValue>,
+}
+
+impl Request<'_> {
+    /// Whether nothing is to be stored.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+}
+
+/// The least that a request must have to be answered.
 #[derive(Deserialize)]
 struct Subject {
     uid: String,
 }
 
 /// Reads the request of a review.
-pub(super) fn read(body: &[u8]) -> Result<Request, Unread> {
-    let review = serde_json::from_slice::<AdmissionReview<DynamicObject>>(body);
-    let error = match review.map(TryInto::<Request>::try_into) {
-        Ok(Ok(request)) if request.types.api_version == "admission.k8s.io/v1" && !request.uid.is_empty() => {
-            return Ok(request);
-        }
-        Ok(Ok(request)) => format!("apiVersion '{}', uid '{}'", request.types.api_version, request.uid),
-        Ok(Err(error)) => error.to_string(),
+pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let error = match serde_json::from_slice::<Review<Request<'_>>>(body) {
+        Ok(review) if review.api_version == API_VERSION && !review.request.uid.is_empty() => return Ok(review.request),
+        Ok(review) => format!("apiVersion '{}', uid '{}'", review.api_version, review.request.uid),
         Err(error) => error.to_string(),
     };
-    match serde_json::from_slice::<Outline>(body) {
-        Ok(outline) if outline.api_version == "admission.k8s.io/v1" && !outline.request.uid.is_empty() => {
+    match serde_json::from_slice::<Review<Subject>>(body) {
+        Ok(review) if review.api_version == API_VERSION && !review.request.uid.is_empty() => {
             let text = format!("the review cannot be read: {error}");
-            Err(Unread::Denied(Box::new(render::unreadable(outline.request.uid, &text))))
+            Err(Unread::Denied(Box::new(render::unreadable(&review.request.uid, &text))))
         }
         _ => Err(Unread::Bad(BadReview::NotAReview(error))),
     }

@@ -13,8 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::future::BoxFuture;
-use kube::core::DynamicObject;
-use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
+use kube::core::admission::{AdmissionResponse, Operation};
 use serde::Deserialize;
 use tracing::{Instrument, info_span};
 
@@ -31,6 +30,7 @@ mod render;
 mod workload;
 
 pub use envelope::BadReview;
+use envelope::Request;
 pub use render::Caller;
 
 /// The largest review that is read. An update carries the object twice, and etcd holds objects up to 1.5 MiB.
@@ -66,9 +66,6 @@ pub struct Admission {
     cluster: Arc<dyn Cluster>,
     observer: Arc<dyn Observer>,
 }
-
-/// A request as the reviews see it.
-pub(crate) type Request = AdmissionRequest<DynamicObject>;
 
 /// A response and the path that led to it.
 struct Answer {
@@ -126,14 +123,14 @@ impl Admission {
         envelope::write(answer.response)
     }
 
-    async fn review(&self, request: &Request, deadline: Duration) -> Answer {
+    async fn review(&self, request: &Request<'_>, deadline: Duration) -> Answer {
         match tokio::time::timeout(deadline, self.dispatch(request)).await {
             Ok(answer) => answer,
             Err(_) => render::unavailable(request, "the cluster view is not complete yet"),
         }
     }
 
-    async fn dispatch(&self, request: &Request) -> Answer {
+    async fn dispatch(&self, request: &Request<'_>) -> Answer {
         let subresource = request.sub_resource.as_deref().unwrap_or_default();
         // Nothing is held back from being deleted: an object that cannot go is worse than any order.
         let relevant = matches!(request.operation, Operation::Create | Operation::Update);

@@ -2,6 +2,7 @@
 
 use kube::core::admission::AdmissionResponse;
 use kube::core::response::{Status, StatusSummary};
+use serde::Deserialize;
 
 use super::{Answer, Request};
 use crate::domain::decision::{Decision, Reason, Verdict};
@@ -25,9 +26,15 @@ pub enum Caller {
 
 impl Caller {
     /// The caller behind a request.
-    pub(super) fn of(request: &Request) -> Self {
-        let options = request.options.as_ref().map(|options| &options.0);
-        match options.and_then(|options| options.get("fieldManager")).and_then(|manager| manager.as_str()) {
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Options {
+            field_manager: Option<String>,
+        }
+        // Options that cannot be read name no caller; they choose a hint and nothing else.
+        let options = request.options.and_then(|options| serde_json::from_str::<Options>(options.get()).ok());
+        match options.and_then(|options| options.field_manager).as_deref() {
             Some("argocd-controller") => Self::ArgoCd,
             Some("kustomize-controller") => Self::FluxKustomize,
             Some("helm-controller") => Self::FluxHelm,
@@ -53,18 +60,33 @@ impl Caller {
     }
 }
 
+/// A response that refuses until something else is said.
+fn respond(uid: &str) -> AdmissionResponse {
+    let mut response = AdmissionResponse::invalid("");
+    uid.clone_into(&mut response.uid);
+    response
+}
+
+/// The response that admits the request.
+pub(super) fn admitted(request: &Request<'_>) -> AdmissionResponse {
+    let mut response = respond(&request.uid);
+    response.allowed = true;
+    response.result = Status::default();
+    response
+}
+
 /// The answer to what is none of the guard's business.
-pub(super) fn allowed(request: &Request) -> Answer {
-    Answer { response: AdmissionResponse::from(request), path: "other" }
+pub(super) fn allowed(request: &Request<'_>) -> Answer {
+    Answer { response: admitted(request), path: "other" }
 }
 
 /// The response to a decision over a governed change.
-pub(super) fn decision(request: &Request, decision: &Decision) -> AdmissionResponse {
-    let mut response = AdmissionResponse::from(request);
+pub(super) fn decision(request: &Request<'_>, decision: &Decision) -> AdmissionResponse {
+    let mut response = admitted(request);
     // A NotYet that wedged a dry run would also stop the change that makes it legal.
     let passes = match decision.verdict {
         Verdict::Allow => true,
-        Verdict::NotYet => request.dry_run,
+        Verdict::NotYet => request.is_dry_run(),
         Verdict::Never => false,
     };
     let warned: Vec<&Reason> = if passes {
@@ -80,14 +102,14 @@ pub(super) fn decision(request: &Request, decision: &Decision) -> AdmissionRespo
 }
 
 /// The text of a refusal, with a hint for the caller when waiting is all it takes, and the command that shows the way.
-fn denial(request: &Request, decision: &Decision) -> String {
+fn denial(request: &Request<'_>, decision: &Decision) -> String {
     let hint = Caller::of(request).hint().filter(|_| decision.verdict == Verdict::NotYet);
     let parts = [Some(decision.denial()), hint.map(str::to_owned), way(request, decision)];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The command that shows the steps to the version asked for, where steps can lead there.
-fn way(request: &Request, decision: &Decision) -> Option<String> {
+fn way(request: &Request<'_>, decision: &Decision) -> Option<String> {
     let Reason { rule, component, to, .. } = decision.reasons.first()?;
     let (namespace, to) = (request.namespace.as_deref()?, to.as_ref()?.known()?);
     matches!(rule, Rule::Order | Rule::Skew | Rule::Hop)
@@ -121,22 +143,20 @@ fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
 }
 
 /// The refusal of a request whose answer could not be found in time.
-pub(super) fn unavailable(request: &Request, why: &str) -> Answer {
+pub(super) fn unavailable(request: &Request<'_>, why: &str) -> Answer {
     let text = format!("[UG-UNAVAILABLE] the guard cannot judge this change now: {why}. Retry in a moment.");
     tracing::warn!(reason = text, "refused without a decision");
-    Answer { response: refuse(AdmissionResponse::from(request), &text), path: "unavailable" }
+    Answer { response: refuse(respond(&request.uid), &text), path: "unavailable" }
 }
 
 /// The refusal of an object that cannot be used, with all its problems.
-pub(super) fn refused(request: &Request, text: &str) -> AdmissionResponse {
-    refuse(AdmissionResponse::from(request), text)
+pub(super) fn refused(request: &Request<'_>, text: &str) -> AdmissionResponse {
+    refuse(respond(&request.uid), text)
 }
 
 /// The refusal of a review whose request cannot be read.
-pub(super) fn unreadable(uid: String, text: &str) -> AdmissionResponse {
-    let mut response = AdmissionResponse::invalid("");
-    response.uid = uid;
-    refuse(response, text)
+pub(super) fn unreadable(uid: &str, text: &str) -> AdmissionResponse {
+    refuse(respond(uid), text)
 }
 
 /// Makes `response` a refusal. Reason `Forbidden`, because engines delete and recreate on `Invalid` and `Conflict`.

@@ -2,14 +2,12 @@
 
 use jiff::Timestamp;
 use kube::core::admission::Operation;
-use kube::core::{DynamicObject, Object};
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Admission, Answer, Request, render};
 use crate::cluster::change::change;
 use crate::cluster::inventory::Inventory;
-use crate::cluster::object::{Scale, WorkloadKind, WorkloadObject, WorkloadSpec, WorkloadStatus};
+use crate::cluster::object::{self, Scale, UnreadableObject, WorkloadKind, read_workload};
 use crate::cluster::record::WorkloadRecord;
 use crate::cluster::snapshot::Snapshot;
 use crate::domain::change::Change;
@@ -19,18 +17,18 @@ use crate::domain::text::tame;
 use crate::domain::view::WorkloadId;
 
 /// Reviews a workload's creation or update.
-pub(super) async fn review(admission: &Admission, request: &Request, kind: WorkloadKind) -> Answer {
+pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: WorkloadKind) -> Answer {
     let snapshot = match snapshot(admission, request).await {
         Ok(Some(snapshot)) => snapshot,
         Ok(None) => return render::allowed(request),
         Err(answer) => return *answer,
     };
-    let new = match record(kind, request, request.object.as_ref()) {
+    let new = match record(kind, request, request.object) {
         Ok(Some(new)) => new,
         Ok(None) => return refuse(request, "the request carries no object"),
-        Err(error) => return refuse(request, &error),
+        Err(error) => return refuse(request, &error.to_string()),
     };
-    let old = match record(kind, request, request.old_object.as_ref()) {
+    let old = match record(kind, request, request.old_object) {
         // What is created had no state before, and what is updated had one: a request that says otherwise could make
         // a move look like none.
         Ok(Some(_)) if request.operation == Operation::Create => {
@@ -40,7 +38,7 @@ pub(super) async fn review(admission: &Admission, request: &Request, kind: Workl
             return refuse(request, "the request carries no old object");
         }
         Ok(old) => old,
-        Err(error) => return refuse(request, &error),
+        Err(error) => return refuse(request, &error.to_string()),
     };
     let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, old.as_ref(), &new));
     if changes.is_empty() {
@@ -56,7 +54,7 @@ pub(super) async fn review(admission: &Admission, request: &Request, kind: Workl
 }
 
 /// Reviews a change of the number of pods alone.
-pub(super) async fn review_scale(admission: &Admission, request: &Request, kind: WorkloadKind) -> Answer {
+pub(super) async fn review_scale(admission: &Admission, request: &Request<'_>, kind: WorkloadKind) -> Answer {
     let snapshot = match snapshot(admission, request).await {
         Ok(Some(snapshot)) => snapshot,
         Ok(None) => return render::allowed(request),
@@ -64,7 +62,7 @@ pub(super) async fn review_scale(admission: &Admission, request: &Request, kind:
     };
     let id = WorkloadId { kind: kind.as_str().to_owned(), name: request.name.clone() };
     let Some(old) = snapshot.inventory.workload(&id) else { return render::allowed(request) };
-    let scale = match request.object.as_ref().map(|object| Scale::deserialize(&object.data)) {
+    let scale = match request.object.map(object::read::<Scale>) {
         Some(Ok(scale)) => scale,
         Some(Err(error)) => return refuse(request, &error.to_string()),
         None => return refuse(request, "the request carries no object"),
@@ -79,7 +77,7 @@ pub(super) async fn review_scale(admission: &Admission, request: &Request, kind:
 }
 
 /// What is known of the request's namespace; `Ok(None)` when it is not governed.
-async fn snapshot(admission: &Admission, request: &Request) -> Result<Option<Snapshot>, Box<Answer>> {
+async fn snapshot(admission: &Admission, request: &Request<'_>) -> Result<Option<Snapshot>, Box<Answer>> {
     let Some(namespace) = request.namespace.as_deref() else { return Ok(None) };
     admission.cluster.snapshot(namespace).await.map_err(|why| Box::new(render::unavailable(request, &why)))
 }
@@ -89,7 +87,12 @@ fn changes(snapshot: &Snapshot, change: impl Fn(&Policy) -> Option<Change>) -> V
     snapshot.policies.iter().filter_map(|policy| Some((policy.as_ref(), change(policy)?))).collect()
 }
 
-fn conclude(admission: &Admission, request: &Request, inventory: &Inventory, changes: &[(&Policy, Change)]) -> Answer {
+fn conclude(
+    admission: &Admission,
+    request: &Request<'_>,
+    inventory: &Inventory,
+    changes: &[(&Policy, Change)],
+) -> Answer {
     let now = Timestamp::now();
     let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy), change, now));
     let decision = Decision::of_all(decisions);
@@ -100,17 +103,17 @@ fn conclude(admission: &Admission, request: &Request, inventory: &Inventory, cha
         })
     });
     let moves = tame(&moves.collect::<Vec<_>>().join(", "));
-    tracing::info!(verdict = %decision.verdict, moves, dry_run = request.dry_run, reason = decision.denial(), "decided");
+    tracing::info!(verdict = %decision.verdict, moves, dry_run = request.is_dry_run(), reason = decision.denial(), "decided");
     let subject = changes.first().and_then(|(policy, change)| {
         let component = change.moves.first().map(|step| step.component);
         let component = component.or_else(|| change.capacity.as_ref().map(|capacity| capacity.component))?;
         Some((policy.name.as_str(), policy.component(component).name.as_str()))
     });
-    admission.observer.decided(&decision, subject, request.dry_run);
+    admission.observer.decided(&decision, subject, request.is_dry_run());
     Answer { response: render::decision(request, &decision), path: "governed" }
 }
 
-fn refuse(request: &Request, error: &str) -> Answer {
+fn refuse(request: &Request<'_>, error: &str) -> Answer {
     let text = format!("{} '{}' cannot be judged: {error}", request.kind.kind, request.name);
     Answer { response: render::refused(request, &text), path: "bad" }
 }
@@ -118,45 +121,11 @@ fn refuse(request: &Request, error: &str) -> Answer {
 /// Reads a workload out of a review; the name falls back to the request's, which is empty for a generated one.
 fn record(
     kind: WorkloadKind,
-    request: &Request,
-    object: Option<&DynamicObject>,
-) -> Result<Option<WorkloadRecord>, String> {
+    request: &Request<'_>,
+    object: Option<&RawValue>,
+) -> Result<Option<WorkloadRecord>, UnreadableObject> {
     let Some(object) = object else { return Ok(None) };
-    let part = |name: &str| object.data.get(name).filter(|value| !value.is_null());
-    if let Some(wrong) = not_an_object(&object.data) {
-        return Err(format!("{wrong} is no object"));
-    }
-    let spec = part("spec").map(WorkloadSpec::deserialize).transpose();
-    let status = part("status").map(WorkloadStatus::deserialize).transpose();
-    let mut metadata = object.metadata.clone();
-    metadata.name.get_or_insert_with(|| request.name.clone());
-    let object: WorkloadObject = Object {
-        types: None,
-        metadata,
-        spec: spec.map_err(|error| format!("its spec cannot be read: {error}"))?.unwrap_or_default(),
-        status: status.map_err(|error| format!("its status cannot be read: {error}"))?,
-    };
+    let mut object = read_workload(object)?;
+    object.metadata.name.get_or_insert_with(|| request.name.clone());
     Ok(WorkloadRecord::read(kind, &object))
-}
-
-/// The first part of a workload that should be an object and is a list. A list would be read as one, field by field,
-/// and what is left out of it as absent.
-fn not_an_object(data: &Value) -> Option<String> {
-    const PARTS: [&str; 7] = [
-        "/spec",
-        "/status",
-        "/spec/strategy",
-        "/spec/updateStrategy",
-        "/spec/template",
-        "/spec/template/metadata",
-        "/spec/template/spec",
-    ];
-    let is_list = |pointer: &str| data.pointer(pointer).is_some_and(Value::is_array);
-    let part = PARTS.into_iter().find(|pointer| is_list(pointer)).map(str::to_owned);
-    part.or_else(|| {
-        ["/spec/template/spec/containers", "/spec/template/spec/initContainers"].into_iter().find_map(|pointer| {
-            let at = data.pointer(pointer)?.as_array()?.iter().position(Value::is_array)?;
-            Some(format!("{pointer}/{at}"))
-        })
-    })
 }

@@ -4,12 +4,16 @@
 //! stays empty. Fields that are not listed here are never kept.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::core::{ApiResource, GroupVersionKind, Object};
-use serde::de::IgnoredAny;
+use kube::core::{ApiResource, GroupVersionKind, Object, ObjectMeta};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::domain::matching::ContainerLike;
 
@@ -89,10 +93,13 @@ pub struct WorkloadSpec {
     /// The pods that are the workload's.
     pub selector: Option<LabelSelector>,
     /// The pod template; an Argo Rollout may have none and refer to a Deployment instead.
+    #[serde(deserialize_with = "object")]
     pub template: PodTemplate,
     /// How pods are replaced (Deployment, Rollout).
+    #[serde(deserialize_with = "object")]
     pub strategy: Strategy,
     /// How pods are replaced (StatefulSet, DaemonSet).
+    #[serde(deserialize_with = "object")]
     pub update_strategy: Strategy,
 }
 
@@ -101,10 +108,10 @@ pub struct WorkloadSpec {
 #[serde(default)]
 pub struct PodTemplate {
     /// Labels and annotations.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object")]
     pub metadata: TemplateMeta,
     /// The containers.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "object")]
     pub spec: PodSpec,
 }
 
@@ -125,10 +132,10 @@ pub struct TemplateMeta {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
     /// The containers.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "objects")]
     pub containers: Vec<Container>,
     /// The init containers.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "objects")]
     pub init_containers: Vec<Container>,
 }
 
@@ -165,7 +172,8 @@ pub struct Strategy {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// How fast a rolling update goes.
-    pub rolling_update: Option<RollingUpdate>,
+    #[serde(deserialize_with = "object")]
+    pub rolling_update: RollingUpdate,
 }
 
 /// How fast a rolling update goes.
@@ -226,6 +234,7 @@ pub struct Condition {
 #[serde(default)]
 pub struct Scale {
     /// What is asked for.
+    #[serde(deserialize_with = "object")]
     pub spec: ScaleSpec,
 }
 
@@ -235,6 +244,81 @@ pub struct Scale {
 pub struct ScaleSpec {
     /// Pods asked for.
     pub replicas: i32,
+}
+
+/// Reads a workload from the JSON of a review.
+///
+/// # Errors
+/// When a part that the rules need is not what it should be, with the path to it.
+pub fn read_workload(json: &RawValue) -> Result<WorkloadObject, UnreadableObject> {
+    #[derive(Deserialize)]
+    struct Parts {
+        metadata: ObjectMeta,
+        #[serde(default, deserialize_with = "object")]
+        spec: WorkloadSpec,
+        #[serde(default)]
+        status: Option<Strict<WorkloadStatus>>,
+    }
+    let Parts { metadata, spec, status } = read(json)?;
+    Ok(Object { types: None, metadata, spec, status: status.map(|Strict(status)| status) })
+}
+
+/// An object of a review that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct UnreadableObject {
+    path: String,
+    message: String,
+}
+
+/// Reads an object of a review.
+///
+/// # Errors
+/// When it is not what it should be, with the path to the wrong part.
+pub fn read<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Result<T, UnreadableObject> {
+    serde_json::from_str(json.get()).map_err(|error| {
+        // Following the path costs time, so it is only done for the error's text.
+        let again = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(json.get()));
+        let path = again.err().map_or_else(|| ".".to_owned(), |error| error.path().to_string());
+        let message = error.to_string();
+        // A position in the review's text says nothing to whoever reads the refusal.
+        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+        UnreadableObject { path, message }
+    })
+}
+
+/// What is written as an object and never as a list: derived code would read a list field by field, and what it leaves
+/// out as absent.
+struct Strict<T>(T);
+
+impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Strict<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// Reads an object; `null` reads as the default, as the API server reads it.
+fn object<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct OfObject<T>(PhantomData<T>);
+    impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for OfObject<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+        fn visit_unit<E>(self) -> Result<T, E> {
+            Ok(T::default())
+        }
+    }
+    deserializer.deserialize_any(OfObject(PhantomData))
+}
+
+/// Reads a list of objects.
+fn objects<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let list: Vec<Strict<T>> = null_as_default(deserializer)?;
+    Ok(list.into_iter().map(|Strict(item)| item).collect())
 }
 
 /// An explicit `null` reads as the default, as the API server reads it.

@@ -184,7 +184,7 @@ fn pod_counts(kind: WorkloadKind, status: &WorkloadStatus) -> PodCounts {
 fn kept_back(strategy: &Strategy) -> u32 {
     match strategy.kind.as_deref() {
         Some("OnDelete") => u32::MAX,
-        _ => count(strategy.rolling_update.as_ref().and_then(|rolling| rolling.partition).unwrap_or(0)),
+        _ => count(strategy.rolling_update.partition.unwrap_or(0)),
     }
 }
 
@@ -193,7 +193,7 @@ fn kept(kind: WorkloadKind, strategy: &Strategy, replicas: u32) -> KeptPods {
     match (kind, strategy.kind.as_deref()) {
         (_, Some("Recreate")) => KeptPods::Recreate,
         (WorkloadKind::Deployment, _) => {
-            let limit = strategy.rolling_update.as_ref().and_then(|rolling| rolling.max_unavailable.as_ref());
+            let limit = strategy.rolling_update.max_unavailable.as_ref();
             KeptPods::AtLeast(replicas.saturating_sub(unavailable(limit, replicas)))
         }
         _ => KeptPods::OneByOne,
