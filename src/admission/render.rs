@@ -80,8 +80,8 @@ pub(super) fn allowed(request: &Request<'_>) -> Answer {
     Answer { response: admitted(request), path: "other" }
 }
 
-/// The response to a decision over a governed change.
-pub(super) fn decision(request: &Request<'_>, decision: &Decision) -> AdmissionResponse {
+/// The response to a decision over a governed change that makes these moves.
+pub(super) fn decision(request: &Request<'_>, decision: &Decision, moves: &str) -> AdmissionResponse {
     let mut response = admitted(request);
     // A NotYet that wedged a dry run would also stop the change that makes it legal.
     let passes = match decision.verdict {
@@ -97,7 +97,7 @@ pub(super) fn decision(request: &Request<'_>, decision: &Decision) -> AdmissionR
     if !warned.is_empty() {
         response.warnings = Some(warned.iter().map(|reason| tame(&reason.short())).collect());
     }
-    annotate(&mut response, decision);
+    annotate(&mut response, decision, moves);
     if passes { response } else { refuse(response, &denial(request, decision)) }
 }
 
@@ -117,9 +117,12 @@ fn way(request: &Request<'_>, decision: &Decision) -> Option<String> {
 }
 
 /// What the audit log keeps of a decision.
-fn annotate(response: &mut AdmissionResponse, decision: &Decision) {
+fn annotate(response: &mut AdmissionResponse, decision: &Decision, moves: &str) {
     let mut note = |key: &str, value: String| response.audit_annotations.insert(key.to_owned(), tame(&value));
     note("verdict", decision.verdict.to_string());
+    if !moves.is_empty() {
+        note("moves", moves.to_owned());
+    }
     let all = || decision.reasons.iter().chain(&decision.warnings).chain(&decision.audits);
     let mut rules: Vec<&str> = Vec::new();
     for reason in all() {
@@ -198,7 +201,7 @@ mod tests {
             audits: vec![],
         };
         let mut response = AdmissionResponse::invalid("");
-        annotate(&mut response, &decision);
+        annotate(&mut response, &decision, "");
         assert_eq!(response.audit_annotations["rules"], "UG-SKEW,UG-VERSION");
     }
 }

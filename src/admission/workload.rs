@@ -103,14 +103,14 @@ fn conclude(
         })
     });
     let moves = tame(&moves.collect::<Vec<_>>().join(", "));
-    tracing::info!(verdict = %decision.verdict, moves, dry_run = request.is_dry_run(), reason = decision.denial(), "decided");
+    tracing::info!(verdict = %decision.verdict, moves = moves, dry_run = request.is_dry_run(), reason = decision.denial(), "decided");
     let subject = changes.first().and_then(|(policy, change)| {
         let component = change.moves.first().map(|step| step.component);
         let component = component.or_else(|| change.capacity.as_ref().map(|capacity| capacity.component))?;
         Some((policy.name.as_str(), policy.component(component).name.as_str()))
     });
     admission.observer.decided(&decision, subject, request.is_dry_run());
-    Answer { response: render::decision(request, &decision), path: "governed" }
+    Answer { response: render::decision(request, &decision, &moves), path: "governed" }
 }
 
 fn refuse(request: &Request<'_>, error: &str) -> Answer {
