@@ -191,7 +191,7 @@ impl<'a> Scene<'a> {
             let answer = self.send(ask).await?;
             ensure!(!answer.is_allowed(), "allowed, and not refused with '{text}': {answer:?}");
             answer.check_refusal()?;
-            let found = answer.text().to_owned();
+            let found = self.anonymous(answer.text());
             Ok(if found.contains(text) { Ok(found) } else { Err(found) })
         });
         refusal.await.with_context(|| format!("expected '{text}' for {ask:?}"))
