@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use upgrade_guard::domain::change::{Change, Move};
 use upgrade_guard::domain::decision::{Verdict, decide};
-use upgrade_guard::domain::policy::{Component, ComponentId, OnNotYet, Policy, PolicyParts, Skew};
+use upgrade_guard::domain::policy::{Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew};
 use upgrade_guard::domain::version::Version;
 use upgrade_guard::domain::view::{Missing, Rollout, View, WorkloadId, WorkloadView};
 
@@ -27,6 +27,8 @@ fn platform(size: usize) -> Policy {
         max_hop: 1,
         modes: BTreeMap::new(),
         on_not_yet: OnNotYet::Deny,
+        on_unavailable: OnUnavailable::Deny,
+        mode: Mode::Enforce,
         min_replicas: 2,
     };
     Policy::new(parts).expect("a chain has no cycle")

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use upgrade_guard::domain::change::{Change, Move, SchemaState};
 use upgrade_guard::domain::decision::{Verdict, decide};
 use upgrade_guard::domain::line::{Lines, Listed, Release};
-use upgrade_guard::domain::policy::{Component, OnNotYet, Policy, PolicyParts, Skew, SupportedRange};
+use upgrade_guard::domain::policy::{
+    Component, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew, SupportedRange,
+};
 use upgrade_guard::domain::resolver::resolve;
 use upgrade_guard::domain::version::Version;
 use upgrade_guard::domain::view::{Intent, Missing, Rollout, View, WorkloadId, WorkloadView};
@@ -97,6 +99,8 @@ fn policy(platform: &Platform) -> Policy {
         max_hop: platform.max_hop,
         modes: BTreeMap::new(),
         on_not_yet: OnNotYet::Deny,
+        on_unavailable: OnUnavailable::Deny,
+        mode: Mode::Enforce,
         min_replicas: 2,
     })
     .unwrap();

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use upgrade_guard::cluster::files::{Manifests, Source};
 use upgrade_guard::domain::policy::Policy;
 use upgrade_guard::domain::version::Version;
@@ -43,7 +44,7 @@ spec:
 fn db(manifests: &Manifests) -> ComponentView {
     let policy = load(&[("policy.yaml", POLICY)]).unwrap().policies.remove(0).object;
     let policy = Policy::try_from(&policy).unwrap();
-    manifests.namespaces["given"].inventory.view(&policy).components[0].clone()
+    manifests.namespaces["given"].inventory.view(&policy, Timestamp::UNIX_EPOCH).components[0].clone()
 }
 
 fn workload(kind: &str, name: &str, tag: &str, rest: &str) -> String {

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use upgrade_guard::admission::{Admission, Cluster, Observer};
+use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
 use upgrade_guard::cluster::snapshot::Snapshot;
-use upgrade_guard::domain::decision::Decision;
 use upgrade_guard::domain::policy::Policy;
 
 use crate::fixtures::objects::{NAMESPACE, Workload, image};
@@ -66,7 +65,7 @@ impl Cluster for Seen {
 struct Unheard;
 
 impl Observer for Unheard {
-    fn decided(&self, _decision: &Decision, _change: Option<(&str, &str)>, _dry_run: bool) {}
+    fn judged(&self, _: &Judged<'_>) {}
     fn answered(&self, _path: &'static str, _elapsed: Duration) {}
 }
 

@@ -1,5 +1,7 @@
 //! The envelope of a review: bytes to request, response to bytes.
 
+use std::collections::BTreeMap;
+
 use kube::core::admission::{AdmissionResponse, Operation};
 use kube::core::{GroupVersionKind, GroupVersionResource};
 use serde::Deserialize;
@@ -37,6 +39,20 @@ struct Review<R> {
     request: R,
 }
 
+/// Who asks, as the API server has authenticated them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct UserInfo {
+    /// The name.
+    pub(super) username: String,
+    /// An id that differs when a name is used again.
+    pub(super) uid: String,
+    /// The groups.
+    pub(super) groups: Vec<String>,
+    /// What else the authenticator tells.
+    pub(super) extra: BTreeMap<String, Vec<String>>,
+}
+
 /// A request as the reviews see it. The objects stay text until it is known what to read them as, and what of them.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +83,9 @@ pub(super) struct Request<'a> {
     /// Whether nothing is to be stored.
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
+    /// Who asks.
+    #[serde(default)]
+    pub(super) user_info: UserInfo,
     /// How it is to be done.
     #[serde(borrow, default)]
     pub(super) options: Option<&'a RawValue>,

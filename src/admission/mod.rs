@@ -19,8 +19,10 @@ use tracing::{Instrument, info_span};
 
 use crate::cluster::object::WorkloadKind;
 use crate::cluster::snapshot::Snapshot;
+use crate::domain::change::Change;
 use crate::domain::decision::Decision;
 use crate::domain::policy::Policy;
+use crate::domain::view::WorkloadId;
 
 mod envelope;
 mod policy;
@@ -54,10 +56,40 @@ pub trait Cluster: Send + Sync {
 
 /// What is told of every answer to whoever counts.
 pub trait Observer: Send + Sync {
-    /// A decision over a governed change; `dry_run` as the request says.
-    fn decided(&self, decision: &Decision, change: Option<(&str, &str)>, dry_run: bool);
+    /// A governed change was judged, and answered as told. It must not wait for anything.
+    fn judged(&self, judged: &Judged<'_>);
     /// An answer was given along `path` (`fast`, `governed`, `unavailable`, `policy`, `other`, `bad`) after `elapsed`.
     fn answered(&self, path: &'static str, elapsed: Duration);
+}
+
+/// A governed change that was judged.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The workload; its name is empty when the API server is to make one.
+    pub workload: &'a WorkloadId,
+    /// What the namespace's policies see of it, one change each.
+    pub changes: &'a [(&'a Policy, Change)],
+    /// What the rules say.
+    pub decision: &'a Decision,
+    /// What the answer was.
+    pub outcome: Outcome,
+    /// Whether nothing is to be stored.
+    pub dry_run: bool,
+    /// Who asked.
+    pub user: &'a str,
+}
+
+/// What became of a governed change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was admitted.
+    Allowed,
+    /// It was admitted with its rollout held back.
+    Held,
+    /// It was refused.
+    Refused,
 }
 
 /// The reviews' state: where the cluster is seen, and who counts.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::value::RawValue;
 
-use super::{Admission, Answer, Request, render};
+use super::{Admission, Answer, Judged, Outcome, Request, render};
 use crate::cluster::change::change;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::object::{self, Scale, UnreadableObject, WorkloadKind, read_workload};
@@ -94,7 +94,7 @@ fn conclude(
     changes: &[(&Policy, Change)],
 ) -> Answer {
     let now = Timestamp::now();
-    let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy), change, now));
+    let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy, now), change, now));
     let decision = Decision::of_all(decisions);
     let moves = changes.iter().flat_map(|(policy, change)| {
         change.moves.iter().map(|step| {
@@ -104,13 +104,19 @@ fn conclude(
     });
     let moves = tame(&moves.collect::<Vec<_>>().join(", "));
     tracing::info!(verdict = %decision.verdict, moves = moves, dry_run = request.is_dry_run(), reason = decision.denial(), "decided");
-    let subject = changes.first().and_then(|(policy, change)| {
-        let component = change.moves.first().map(|step| step.component);
-        let component = component.or_else(|| change.capacity.as_ref().map(|capacity| capacity.component))?;
-        Some((policy.name.as_str(), policy.component(component).name.as_str()))
-    });
-    admission.observer.decided(&decision, subject, request.is_dry_run());
-    Answer { response: render::decision(request, &decision, &moves), path: "governed" }
+    let response = render::decision(request, &decision, &moves);
+    if let Some((_, change)) = changes.first() {
+        admission.observer.judged(&Judged {
+            namespace: request.namespace.as_deref().unwrap_or_default(),
+            workload: &change.workload,
+            changes,
+            decision: &decision,
+            outcome: if response.allowed { Outcome::Allowed } else { Outcome::Refused },
+            dry_run: request.is_dry_run(),
+            user: &request.user_info.username,
+        });
+    }
+    Answer { response, path: "governed" }
 }
 
 fn refuse(request: &Request<'_>, error: &str) -> Answer {

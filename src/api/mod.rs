@@ -5,6 +5,7 @@ use kube::CustomResourceExt;
 
 mod misfit;
 mod parse;
+#[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod platform;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod policy;
@@ -13,7 +14,11 @@ mod release;
 
 pub use misfit::misfits;
 pub use parse::{PolicyProblems, with_releases};
-pub use platform::{Platform, PlatformComponentStatus, PlatformIntent, PlatformSpec, PlatformStatus, RunningVersion};
+pub use platform::{
+    Direction, Outcome, Platform, PlatformBlock, PlatformComponentStatus, PlatformGate, PlatformHistoryEntry,
+    PlatformIntent, PlatformOverride, PlatformSpec, PlatformStatus, PlatformViolation, PlatformWorkload,
+    RunningVersion,
+};
 pub use policy::{
     ComponentSpec, MatchSpec, SkewSpec, SupportedSpec, UpgradePolicy, UpgradePolicySpec, VersionSpec, ZeroDowntimeSpec,
 };
@@ -21,6 +26,19 @@ pub use release::{NeedSpec, PlatformRelease, PlatformReleaseSpec, ReleaseCompone
 
 /// The API group of the custom resources.
 pub const GROUP: &str = "guard.gostoa.dev";
+
+/// The label of a workload whose rollout the guard holds; its value is `true`.
+pub const HELD_LABEL: &str = "guard.gostoa.dev/held";
+/// The annotation that names the rule for which a rollout is held.
+pub const HELD_RULE: &str = "guard.gostoa.dev/held-rule";
+/// The annotation that says what a held rollout waits for.
+pub const HELD_WAITS_FOR: &str = "guard.gostoa.dev/held-waits-for";
+/// The annotation that says since when a rollout is held.
+pub const HELD_SINCE: &str = "guard.gostoa.dev/held-since";
+/// The annotation that keeps the partition that a held StatefulSet had before.
+pub const HELD_FROM_PARTITION: &str = "guard.gostoa.dev/held-from-partition";
+/// The annotation by which a user overrides rules: `<code>[,<code>]; reason; until=<RFC 3339>`.
+pub const OVERRIDE: &str = "guard.gostoa.dev/override";
 
 /// The version of the custom resources.
 pub const VERSION: &str = "v1alpha1";

@@ -43,6 +43,8 @@ impl TryFrom<&UpgradePolicy> for Policy {
             max_hop: reader.count("spec.maxHop", spec.max_hop, 1),
             modes,
             on_not_yet: spec.on_not_yet,
+            on_unavailable: spec.on_unavailable,
+            mode: spec.mode,
             min_replicas: reader.count("spec.zeroDowntime.minReplicas", spec.zero_downtime.min_replicas, 1),
             components,
         };

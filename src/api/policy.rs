@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::policy::{Mode, OnNotYet, VersionSource};
+use crate::domain::policy::{Mode, OnNotYet, OnUnavailable, VersionSource};
 
 /// The rules of one platform: its components, the order of their upgrades and how far apart they may be.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -17,6 +17,7 @@ use crate::domain::policy::{Mode, OnNotYet, VersionSource};
     shortname = "upol",
     doc = "The rules of one platform: its components, the order of their upgrades and how far apart they may be.",
     printcolumn(name = "Namespaces", type_ = "string", json_path = ".spec.namespaces"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "On-Not-Yet", type_ = "string", json_path = ".spec.onNotYet"),
     printcolumn(name = "Max-Hop", type_ = "integer", json_path = ".spec.maxHop"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -45,9 +46,19 @@ pub struct UpgradePolicySpec {
     #[schemars(range(min = 1, max = 100))]
     pub max_hop: i32,
 
-    /// What happens to a change that only has to wait.
+    /// What happens to a change that only has to wait: it is refused (`Deny`), or stored with its rollout held back
+    /// until it may go on (`Hold`).
     #[serde(default)]
     pub on_not_yet: OnNotYet,
+
+    /// What happens to a change that would be allowed, when the API server does not let the guard make sure of that in
+    /// time.
+    #[serde(default)]
+    pub on_unavailable: OnUnavailable,
+
+    /// The strictest that any rule may be: with `Audit` nothing is refused and nobody is warned, whatever `modes` says.
+    #[serde(default = "enforce")]
+    pub mode: Mode,
 
     /// What a violation leads to, by rule code. Where nothing is said every rule is enforced, except
     /// `UG-ZERODOWNTIME`, which warns.
@@ -59,6 +70,10 @@ pub struct UpgradePolicySpec {
     /// What `UG-ZERODOWNTIME` asks for.
     #[serde(default)]
     pub zero_downtime: ZeroDowntimeSpec,
+}
+
+fn enforce() -> Mode {
+    Mode::Enforce
 }
 
 fn one() -> i32 {

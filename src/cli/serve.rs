@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Outcome, Output};
-use crate::admission::{Admission, Cluster, Observer, register};
+use crate::admission::{Admission, Cluster, Judged, Observer, register};
 use crate::api::{PolicyProblems, with_releases};
 use crate::cluster::files::{Manifests, Source};
 use crate::cluster::index::SharedIndex;
 use crate::cluster::snapshot::Snapshot;
 use crate::cluster::watch::{self, WatchObserver};
-use crate::domain::decision::{Decision, Reason};
+use crate::domain::decision::Reason;
 use crate::domain::policy::Policy;
 use crate::server::metrics::{Metrics, Review};
 use crate::server::readiness::{Gate, Readiness};
@@ -236,7 +236,8 @@ struct WatchGate {
 }
 
 impl Observer for Told {
-    fn decided(&self, decision: &Decision, subject: Option<(&str, &str)>, dry_run: bool) {
+    fn judged(&self, judged: &Judged<'_>) {
+        let Judged { decision, dry_run, .. } = *judged;
         let count = |component: &str, rule: &'static str, verdict: &'static str, mode: &'static str| {
             self.metrics.review(&Review { component, rule, verdict, mode, dry_run });
         };
@@ -249,9 +250,12 @@ impl Observer for Told {
         for reason in decision.warnings.iter().chain(&decision.audits) {
             of_reason(reason, "Allow");
         }
-        if decision.reasons.is_empty()
-            && let Some((_, component)) = subject
-        {
+        let subject = judged.changes.first().and_then(|(policy, change)| {
+            let component = change.moves.first().map(|step| step.component);
+            let component = component.or_else(|| change.capacity.as_ref().map(|capacity| capacity.component))?;
+            Some(policy.component(component).name.as_str())
+        });
+        if let Some(component) = subject.filter(|_| decision.reasons.is_empty()) {
             count(component, "none", decision.verdict.as_str(), "none");
         }
     }

@@ -14,7 +14,8 @@ use crate::domain::version::Version;
 /// The governed change from `old` to `new`, or `None` when no version, pause, restart or capacity of a component of
 /// `policy` changes. `old` is `None` for a workload that does not exist yet.
 ///
-/// `inventory` is the namespace's, from before the change.
+/// What the guard holds back has no effect: a change of a workload that stays held is none, and one that is let go
+/// moves from the versions of its pods to those it asks for. `inventory` is the namespace's, from before the change.
 #[must_use]
 pub fn change(
     policy: &Policy,
@@ -26,8 +27,14 @@ pub fn change(
     if assigned.is_empty() {
         return None;
     }
-    let mut moves = moves(policy, old, new, &assigned);
     let goes_on = |old: &&WorkloadRecord| (old.paused && !new.paused) || new.kept_back < old.kept_back;
+    let mut moves = match old {
+        _ if new.held => vec![],
+        // What was held from its creation on has no pods to move: it starts only now.
+        Some(old) if old.held && !inventory.has_pods(old) => moves(policy, None, new, &assigned),
+        Some(old) if old.held => vec![],
+        _ => moves(policy, old, new, &assigned),
+    };
     if let Some(old) = old.filter(goes_on) {
         // A patch or another component in the same update does not hide what goes on again.
         let resumed = resumed(policy, inventory, old, new).into_iter().filter(|step| !moves.contains(step));
@@ -113,15 +120,14 @@ fn resumed(policy: &Policy, inventory: &Inventory, held: &WorkloadRecord, new: &
     // The inventory may be older than the request, and show the workload before it was given its new version.
     let mut inventory = inventory.clone();
     inventory.put_workload(held.clone());
-    let view = inventory.view(policy);
-    let id = held.id();
+    let views = inventory.workload_views(policy, held);
     let asked: BTreeSet<(ComponentId, Version)> = versions(policy, &new.name, &new.labels, &new.template)
         .into_iter()
         .map(|(component, resolved)| (component, resolved.version))
         .collect();
     let mut moves = Vec::new();
     for (component, to) in &asked {
-        let own = view.component(*component).workloads.iter().find(|workload| workload.id == id);
+        let own = views.iter().find(|(id, _)| id == component).map(|(_, own)| own);
         let others = own.into_iter().flat_map(|own| own.running.keys());
         let others = others.filter(|running| !asked.contains(&(*component, (*running).clone())));
         moves.extend(others.map(|from| Move { component: *component, from: Some(from.clone()), to: to.clone() }));

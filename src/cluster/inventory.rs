@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::object::{Container, WorkloadKind};
 use super::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, TemplateRecord, WorkloadRecord};
-use crate::api::Platform;
+use crate::api::{Platform, PlatformIntent};
 use crate::domain::change::{Budget, Capacity};
+use crate::domain::intent::Evidence;
 use crate::domain::matching::governed;
 use crate::domain::policy::{ComponentId, Policy};
 use crate::domain::resolver::{Resolved, resolve};
@@ -181,9 +184,9 @@ impl Inventory {
         self.len() == 0 && self.departed.is_empty()
     }
 
-    /// The install of `policy` in this namespace.
+    /// The install of `policy` in this namespace, as it counts at `now`.
     #[must_use]
-    pub fn view(&self, policy: &Policy) -> View {
+    pub fn view(&self, policy: &Policy, now: Timestamp) -> View {
         let mut view = View::empty(policy);
         for Entry { record, .. } in self.workloads.values() {
             for (id, workload) in self.workload_views(policy, record) {
@@ -193,13 +196,13 @@ impl Inventory {
         for id in policy.ids() {
             let component = &mut view.components[id.0];
             component.recorded = self.recorded(policy, id, component);
-            component.intents = self.intents(policy, id);
+            component.intents = self.intents(policy, id, now);
         }
         view
     }
 
     /// One workload as each of its components sees it.
-    fn workload_views(&self, policy: &Policy, record: &WorkloadRecord) -> Vec<(ComponentId, WorkloadView)> {
+    pub(super) fn workload_views(&self, policy: &Policy, record: &WorkloadRecord) -> Vec<(ComponentId, WorkloadView)> {
         let desired = versions(policy, &record.name, &record.labels, &record.template);
         let components: BTreeSet<ComponentId> = desired.iter().map(|(id, _)| *id).collect();
         components
@@ -212,7 +215,7 @@ impl Inventory {
                 let of_template =
                     |template: &TemplateRecord| mine(&versions(policy, &record.name, &record.labels, template));
                 let running = self.running(record, &desired, of_template);
-                (id, WorkloadView { id: record.id(), desired, running, rollout: record.rollout.clone() })
+                (id, workload_view(record, desired, running))
             })
             .collect()
     }
@@ -272,6 +275,12 @@ impl Inventory {
         running
     }
 
+    /// Whether `record` has any pods.
+    pub(super) fn has_pods(&self, record: &WorkloadRecord) -> bool {
+        record.pods.as_ref().is_some_and(|counts| counts.total > 0)
+            || self.revisions_of(record).any(|revision| revision.pods > 0)
+    }
+
     fn revisions_of<'a>(&'a self, record: &'a WorkloadRecord) -> impl Iterator<Item = &'a RevisionRecord> {
         let id = record.id();
         let same_uid = |uid: &str| uid.is_empty() || record.uid.is_empty() || uid == record.uid;
@@ -305,12 +314,40 @@ impl Inventory {
             })
     }
 
-    fn intents(&self, policy: &Policy, id: ComponentId) -> Vec<Intent> {
-        let of_component = |intent: &&crate::api::PlatformIntent| intent.component == policy.component(id).name;
-        self.of_platform(policy)
-            .flat_map(|status| status.intents.iter().filter(of_component))
-            .map(|intent| Intent { version: Version::read(&intent.to), expires: intent.expires.0 })
-            .collect()
+    fn intents(&self, policy: &Policy, id: ComponentId, now: Timestamp) -> Vec<Intent> {
+        let of_component = |intent: &&PlatformIntent| intent.component == policy.component(id).name;
+        let all = self.of_platform(policy).flat_map(|status| status.intents.iter().filter(of_component));
+        let counting = all.filter(|intent| !self.evidence(policy, id, intent).ends(intent.expires.0, now));
+        // What has not ended counts, however late it is.
+        counting.map(|intent| Intent { version: Version::read(&intent.to), expires: Timestamp::MAX }).collect()
+    }
+
+    /// What is known here of the workload of `intent`, a change of the component at `id`.
+    #[must_use]
+    pub fn evidence(&self, policy: &Policy, id: ComponentId, intent: &PlatformIntent) -> Evidence {
+        // An intent that names no workload, which the guard does not write, ends by its time alone.
+        let Some(workload) = &intent.workload else { return Evidence::GONE };
+        let workload = WorkloadId { kind: workload.kind.clone(), name: workload.name.clone() };
+        let Some(record) = self.workload(&workload) else { return Evidence::GONE };
+        let views = self.workload_views(policy, record);
+        let Some((_, view)) = views.iter().find(|(other, _)| *other == id) else { return Evidence::GONE };
+        let unknown = Version::Unknown(UNKNOWN_REVISION.to_owned());
+        let observed = record.rollout != Rollout::Progressing(Missing::NotObserved);
+        Evidence {
+            shown: view.desired.contains(&Version::read(&intent.to)),
+            settled: view.is_settled(),
+            accounted: observed && !view.running.contains_key(&unknown) && self.pods_known(record),
+        }
+    }
+
+    /// Whether the pods that the status counts are all of known revisions.
+    fn pods_known(&self, record: &WorkloadRecord) -> bool {
+        let Some(counts) = &record.pods else { return true };
+        let counted = self.revisions_of(record).map(|revision| revision.pods).fold(0, u32::saturating_add);
+        match record.kind {
+            WorkloadKind::Deployment | WorkloadKind::Rollout => counted >= counts.total,
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => true,
+        }
     }
 
     fn of_platform<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = &'a crate::api::PlatformStatus> {
@@ -349,6 +386,17 @@ impl Inventory {
             only_replicas,
         }
     }
+}
+
+/// A workload as one of its components sees it: what the guard holds back has no effect.
+fn workload_view(record: &WorkloadRecord, desired: Vec<Version>, running: BTreeMap<Version, u32>) -> WorkloadView {
+    let id = record.id();
+    let goes_back = !desired.iter().all(|version| running.contains_key(version)) || running.len() > desired.len();
+    if record.held && goes_back {
+        let in_effect = running.keys().cloned().collect();
+        return WorkloadView { id, desired: in_effect, running, rollout: Rollout::Progressing(Missing::Held(desired)) };
+    }
+    WorkloadView { id, desired, running, rollout: record.rollout.clone() }
 }
 
 /// The versions of the governed containers of a template, with how they are known.

@@ -5,6 +5,7 @@ pub mod feed;
 pub mod files;
 pub mod index;
 pub mod inventory;
+pub mod ledger;
 pub mod object;
 pub mod record;
 pub mod snapshot;

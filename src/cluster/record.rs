@@ -12,6 +12,7 @@ use kube::core::{Selector, SelectorExt};
 use serde::Deserialize;
 
 use super::object::{Container, PodTemplate, Strategy, WorkloadKind, WorkloadObject, WorkloadStatus};
+use crate::api::HELD_LABEL;
 use crate::domain::change::KeptPods;
 use crate::domain::resolver::VERSION_ANNOTATION;
 use crate::domain::view::{Missing, Rollout, WorkloadId};
@@ -63,6 +64,8 @@ pub struct WorkloadRecord {
     pub paused: bool,
     /// How many pods an update leaves as they are: a StatefulSet's partition, or all of them under `OnDelete`.
     pub kept_back: u32,
+    /// Whether the guard holds its rollout: it says so, and is paused or keeps back every pod.
+    pub held: bool,
     /// What the update strategy keeps serving.
     pub kept: KeptPods,
     /// Where the rollout stands.
@@ -107,6 +110,7 @@ impl WorkloadRecord {
             replicas,
             paused: spec.paused,
             kept_back: kept_back(strategy),
+            held: is_held(kind, object),
             kept: kept(kind, strategy, replicas),
             rollout: match &object.status {
                 None => Rollout::Settled,
@@ -186,6 +190,21 @@ fn kept_back(strategy: &Strategy) -> u32 {
         Some("OnDelete") => u32::MAX,
         _ => count(strategy.rolling_update.partition.unwrap_or(0)),
     }
+}
+
+/// The partition of a StatefulSet whose rollout the guard holds: above any number of pods, so that scaling up does not
+/// let the new revision in.
+pub const HELD_PARTITION: i32 = i32::MAX;
+
+/// Whether the guard holds the rollout. Without its label a pause or partition is someone else's.
+fn is_held(kind: WorkloadKind, object: &WorkloadObject) -> bool {
+    let labelled = object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(HELD_LABEL));
+    labelled
+        && match kind {
+            WorkloadKind::Deployment => object.spec.paused,
+            WorkloadKind::StatefulSet => object.spec.update_strategy.rolling_update.partition == Some(HELD_PARTITION),
+            WorkloadKind::DaemonSet | WorkloadKind::Rollout => false,
+        }
 }
 
 /// What an update strategy keeps; the defaults are those of the API.

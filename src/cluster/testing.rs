@@ -1,5 +1,6 @@
 //! Objects for the tests of the index and of the watches.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::index::{Listed, ObjectKey};
@@ -96,7 +97,7 @@ pub fn listed<K: kube::Resource>(objects: impl IntoIterator<Item = K>) -> Listed
 /// Everything the first policy's view says, a line for each workload and one for what is recorded.
 pub fn shown(snapshot: &Snapshot) -> Vec<String> {
     let policy = &snapshot.policies[0];
-    let view = snapshot.inventory.view(policy);
+    let view = snapshot.inventory.view(policy, Timestamp::UNIX_EPOCH);
     let mut lines = Vec::new();
     for id in policy.ids() {
         let (name, component) = (&policy.component(id).name, view.component(id));

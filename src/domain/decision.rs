@@ -166,7 +166,7 @@ pub fn decide(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> 
         found.extend(findings.into_iter().map(|finding| Reason {
             rule,
             verdict: finding.verdict,
-            mode: policy.mode(rule),
+            mode: policy.mode_of(rule),
             component: policy.component(component).name.clone(),
             from: step.and_then(|step| step.from.clone()),
             to: step.map(|step| step.to.clone()),

@@ -54,7 +54,7 @@ pub fn governed<C: ContainerLike>(
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::policy::{Component, Matcher, OnNotYet, PolicyParts};
+    use super::super::policy::{Component, Matcher, Mode, OnNotYet, OnUnavailable, PolicyParts};
     use super::*;
 
     impl ContainerLike for (&str, &str) {
@@ -85,6 +85,8 @@ mod tests {
             max_hop: 1,
             modes: BTreeMap::new(),
             on_not_yet: OnNotYet::Deny,
+            on_unavailable: OnUnavailable::Deny,
+            mode: Mode::Enforce,
             min_replicas: 2,
         })
         .unwrap()

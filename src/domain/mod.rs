@@ -5,6 +5,7 @@
 pub mod change;
 pub mod decision;
 pub mod image;
+pub mod intent;
 pub mod line;
 pub mod matching;
 pub mod planner;

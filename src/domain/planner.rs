@@ -257,7 +257,7 @@ mod tests {
 
     use super::*;
     use crate::domain::change::Move;
-    use crate::domain::policy::{Component, ComponentId, Mode, OnNotYet, PolicyParts, Skew};
+    use crate::domain::policy::{Component, ComponentId, Mode, OnNotYet, OnUnavailable, PolicyParts, Skew};
     use crate::domain::rules::Rule;
     use crate::domain::version::Version;
     use crate::domain::view::WorkloadId;
@@ -284,6 +284,8 @@ mod tests {
             max_hop: 1,
             modes: BTreeMap::from([(Rule::ZeroDowntime, Mode::Audit)]),
             on_not_yet: OnNotYet::Deny,
+            on_unavailable: OnUnavailable::Deny,
+            mode: Mode::Enforce,
             min_replicas: 2,
         })
         .unwrap()

@@ -30,6 +30,10 @@ pub struct Policy {
     pub modes: BTreeMap<Rule, Mode>,
     /// What happens to a change that only has to wait.
     pub on_not_yet: OnNotYet,
+    /// What happens to a change that would be allowed and cannot be made sure of.
+    pub on_unavailable: OnUnavailable,
+    /// The strictest that any rule may be.
+    pub mode: Mode,
     /// The least number of replicas that `UG-ZERODOWNTIME` asks for.
     pub min_replicas: u32,
     /// The release lines.
@@ -182,6 +186,18 @@ pub enum OnNotYet {
     /// It is refused.
     #[default]
     Deny,
+    /// It is stored, and its rollout is held back until it may go on.
+    Hold,
+}
+
+/// What happens to a change that would be allowed, when that cannot be made sure of in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnUnavailable {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It is admitted with a warning.
+    Allow,
 }
 
 /// Something wrong in a policy.
@@ -222,6 +238,10 @@ pub struct PolicyParts {
     pub modes: BTreeMap<Rule, Mode>,
     /// See [`Policy::on_not_yet`].
     pub on_not_yet: OnNotYet,
+    /// See [`Policy::on_unavailable`].
+    pub on_unavailable: OnUnavailable,
+    /// See [`Policy::mode`].
+    pub mode: Mode,
     /// See [`Policy::min_replicas`].
     pub min_replicas: u32,
 }
@@ -237,9 +257,19 @@ impl Policy {
             return Err(problems);
         }
         let relations = Relations::of(&parts.components);
-        let PolicyParts { name, namespaces, components, max_hop, modes, on_not_yet, min_replicas } = parts;
-        let lines = Lines::default();
-        Ok(Self { name, namespaces, components, max_hop, modes, on_not_yet, min_replicas, lines, relations })
+        Ok(Self {
+            name: parts.name,
+            namespaces: parts.namespaces,
+            components: parts.components,
+            max_hop: parts.max_hop,
+            modes: parts.modes,
+            on_not_yet: parts.on_not_yet,
+            on_unavailable: parts.on_unavailable,
+            mode: parts.mode,
+            min_replicas: parts.min_replicas,
+            lines: Lines::default(),
+            relations,
+        })
     }
 
     /// The component with this name.
@@ -278,10 +308,11 @@ impl Policy {
         skew.iter().find(|skew| skew.peer == upstream).map_or(0, |skew| skew.ahead)
     }
 
-    /// The mode of `rule`: the policy's, else the rule's own default.
+    /// The mode of `rule`: what the policy says of it, else the rule's own default; never stricter than the policy's.
     #[must_use]
-    pub fn mode(&self, rule: Rule) -> Mode {
-        self.modes.get(&rule).copied().unwrap_or_else(|| rule.row().default_mode)
+    pub fn mode_of(&self, rule: Rule) -> Mode {
+        // Modes are ordered from the strictest to the laxest.
+        self.modes.get(&rule).copied().unwrap_or_else(|| rule.row().default_mode).max(self.mode)
     }
 }
 

@@ -262,7 +262,7 @@ mod tests {
 
     use super::*;
     use crate::domain::line::{Lines, Listed, Release};
-    use crate::domain::policy::{Component, Mode, OnNotYet, PolicyParts, Skew, SupportedRange};
+    use crate::domain::policy::{Component, Mode, OnNotYet, OnUnavailable, PolicyParts, Skew, SupportedRange};
     use crate::domain::rules::Rule;
     use crate::domain::view::WorkloadView;
 
@@ -286,6 +286,8 @@ mod tests {
             max_hop,
             modes: BTreeMap::from([(Rule::ZeroDowntime, Mode::Audit)]),
             on_not_yet: OnNotYet::Deny,
+            on_unavailable: OnUnavailable::Deny,
+            mode: Mode::Enforce,
             min_replicas: 2,
         })
         .unwrap()

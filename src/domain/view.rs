@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::change::Change;
+pub use super::intent::Intent;
 use super::line::Lines;
 use super::policy::{ComponentId, Policy};
 use super::version::Version;
@@ -22,19 +23,10 @@ pub struct View {
 pub struct ComponentView {
     /// Its workloads; several count as one component.
     pub workloads: Vec<WorkloadView>,
-    /// Changes admitted a moment ago that no workload shows yet.
+    /// Changes admitted a moment ago; those that have ended are not among them.
     pub intents: Vec<Intent>,
     /// The last version that was rolled out completely, as recorded; see [`ComponentView::completed`].
     pub recorded: Option<Version>,
-}
-
-/// A change that was admitted and is not visible yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intent {
-    /// The version it goes to.
-    pub version: Version,
-    /// When it stops to count.
-    pub expires: Timestamp,
 }
 
 /// One workload of a component.
@@ -42,7 +34,8 @@ pub struct Intent {
 pub struct WorkloadView {
     /// Which workload this is.
     pub id: WorkloadId,
-    /// The versions its pod template asks for, one for each container of the component.
+    /// The versions its pod template asks for, one for each container of the component; those of its pods while the
+    /// guard holds its rollout, because what is held has no effect until the guard lets it go on.
     pub desired: Vec<Version>,
     /// How many pods exist of each version.
     pub running: BTreeMap<Version, u32>,
@@ -81,6 +74,8 @@ pub enum Missing {
     NotObserved,
     /// It is paused.
     Paused,
+    /// The guard holds it back from these versions.
+    Held(Vec<Version>),
     /// It made no progress within its deadline.
     DeadlineExceeded,
     /// Pods of the new revision are missing.
@@ -114,6 +109,10 @@ impl fmt::Display for Missing {
         match self {
             Self::NotObserved => f.write_str("its last change is not observed yet"),
             Self::Paused => f.write_str("its rollout is paused"),
+            Self::Held(to) => {
+                let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+                write!(f, "its rollout to {} is held", to.join(", "))
+            }
             Self::DeadlineExceeded => f.write_str("its rollout is over its progress deadline"),
             Self::Updated { updated, of } => write!(f, "{updated} of {of} pods updated"),
             Self::OldPods(count) => write!(f, "{count} old {} left", if *count == 1 { "pod" } else { "pods" }),

@@ -9,12 +9,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use upgrade_guard::admission::{Admission, Cluster, Observer};
+use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
 use upgrade_guard::api::{PlatformRelease, UpgradePolicy, with_releases};
 use upgrade_guard::cluster::inventory::{Inventory, RevisionKind};
 use upgrade_guard::cluster::object::WorkloadKind;
 use upgrade_guard::cluster::snapshot::Snapshot;
-use upgrade_guard::domain::decision::Decision;
 use upgrade_guard::domain::policy::Policy;
 
 use super::objects::{NAMESPACE, Workload, budget, image};
@@ -187,10 +186,13 @@ pub struct Witness {
 }
 
 impl Observer for Witness {
-    fn decided(&self, decision: &Decision, change: Option<(&str, &str)>, dry_run: bool) {
-        let (policy, component) = change.unwrap_or_default();
-        let dry = if dry_run { " dry" } else { "" };
-        self.decided.lock().push(format!("{policy}/{component} {}{dry}", decision.verdict));
+    fn judged(&self, judged: &Judged<'_>) {
+        let (policy, change) = &judged.changes[0];
+        let component = change.moves.first().map(|step| step.component);
+        let component = component.or_else(|| change.capacity.as_ref().map(|capacity| capacity.component));
+        let component = component.map_or("", |id| policy.component(id).name.as_str());
+        let dry = if judged.dry_run { " dry" } else { "" };
+        self.decided.lock().push(format!("{}/{component} {}{dry}", policy.name, judged.decision.verdict));
     }
 
     fn answered(&self, path: &'static str, _elapsed: Duration) {

@@ -5,7 +5,9 @@ use std::fmt;
 
 use proptest::prelude::*;
 use upgrade_guard::domain::line::{Lines, Listed, Release};
-use upgrade_guard::domain::policy::{Component, ComponentId, OnNotYet, Policy, PolicyParts, Problem, Skew};
+use upgrade_guard::domain::policy::{
+    Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Problem, Skew,
+};
 use upgrade_guard::domain::version::Version;
 
 /// How many lines a platform has, counted from 0.
@@ -113,6 +115,8 @@ impl Platform {
             max_hop,
             modes: BTreeMap::new(),
             on_not_yet: OnNotYet::Deny,
+            on_unavailable: OnUnavailable::Deny,
+            mode: Mode::Enforce,
             min_replicas: 2,
         })?;
         if listed {

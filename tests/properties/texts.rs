@@ -8,7 +8,7 @@ use upgrade_guard::domain::change::{Budget, Capacity, Change, KeptPods, Move, Sc
 use upgrade_guard::domain::decision::{Decision, Reason, Verdict, decide};
 use upgrade_guard::domain::line::{Lines, Listed, Release};
 use upgrade_guard::domain::policy::{
-    Component, ComponentId, Mode, OnNotYet, Policy, PolicyParts, Skew, SupportedRange,
+    Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew, SupportedRange,
 };
 use upgrade_guard::domain::rules::ROWS;
 use upgrade_guard::domain::version::Version;
@@ -109,6 +109,8 @@ fn policy() -> impl Strategy<Value = Policy> {
                 max_hop,
                 modes: ROWS.iter().map(|row| row.rule).zip(modes).collect(),
                 on_not_yet: OnNotYet::Deny,
+                on_unavailable: OnUnavailable::Deny,
+                mode: Mode::Enforce,
                 min_replicas: 2,
             })
             .unwrap();

@@ -32,7 +32,7 @@ pub(super) fn judge(
     at_once: bool,
 ) -> InstallReport {
     let mut report = InstallReport::new(policy);
-    let view = before.inventory.view(policy);
+    let view = before.inventory.view(policy, now);
     let asked = asked(policy, before, after, &mut report);
     let changes: Vec<Change> = asked.iter().map(|asked| asked.change.clone()).collect();
     let told = |index: usize| ChangeReport::of(policy, &asked[index]);

@@ -150,13 +150,23 @@ fn known(one: &MoveReport) -> String {
 }
 
 fn print_all_at_once(foretold: &AllAtOnce, on_not_yet: OnNotYet, out: &mut Output<'_>) -> io::Result<()> {
-    let OnNotYet::Deny = on_not_yet;
     let AllAtOnce { refused_at_first, tries_all, stops_at_first } = foretold;
     writeln!(out)?;
+    let mode = match on_not_yet {
+        OnNotYet::Deny => "Deny",
+        OnNotYet::Hold => "Hold",
+    };
     if refused_at_first.is_empty() {
-        return paragraph("Applied all at once (onNotYet: Deny), everything is admitted.", 2, out);
+        return paragraph(&format!("Applied all at once (onNotYet: {mode}), everything is admitted."), 2, out);
     }
     let names = refused_at_first.join(", ");
+    if on_not_yet == OnNotYet::Hold {
+        let end = match &tries_all.stuck_at {
+            None => "Each goes on by itself, in order, when it may: one apply is enough.".to_owned(),
+            Some(stuck) => format!("It does not end by itself: {stuck} never may."),
+        };
+        return paragraph(&format!("Applied all at once (onNotYet: Hold), held at first: {names}. {end}"), 2, out);
+    }
     paragraph(&format!("Applied all at once (onNotYet: Deny), refused at first: {names}."), 2, out)?;
     let retried = match &tries_all.stuck_at {
         None => format!(

@@ -166,7 +166,8 @@ fn planned_for(
     asked: &Asked<'_>,
     notes: &mut Vec<String>,
 ) -> Result<InstallReport, String> {
-    let view = install.inventory.view(policy);
+    let now = Timestamp::now();
+    let view = install.inventory.view(policy, now);
     let targets = asked.versions(policy, &view)?;
     for (id, version) in &targets {
         if view.component(*id).workloads.is_empty() {
@@ -184,7 +185,7 @@ fn planned_for(
         }
     }
     let capacities = &capacities(policy, install);
-    let question = Question { policy, view: &view, targets: &targets, capacities, now: Timestamp::now() };
+    let question = Question { policy, view: &view, targets: &targets, capacities, now };
     Ok(InstallReport::of(policy, &targets, &route(&question)))
 }
 

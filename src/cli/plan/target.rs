@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::str::FromStr;
 
+use jiff::Timestamp;
+
 use crate::api::PlatformRelease;
 use crate::cluster::files::Install;
 use crate::domain::line::{Listed, Release};
@@ -134,7 +136,7 @@ fn of_release(policy: &Policy, view: &View, release: &Release) -> Versions {
 
 /// The versions that manifests ask for.
 fn of_manifests(policy: &Policy, install: &Install) -> Result<Versions, String> {
-    let view = install.inventory.view(policy);
+    let view = install.inventory.view(policy, Timestamp::now());
     let mut all = Versions::new();
     for id in policy.ids() {
         let name = &policy.component(id).name;

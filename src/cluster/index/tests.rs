@@ -371,7 +371,7 @@ fn modes_apply_at_once() {
     policy.spec.modes.insert("UG-ORDER".to_owned(), Mode::Audit);
     index.write(|index| index.put_policy(&policy));
     let snapshot = index.settled_snapshot("stoa").now_or_never().expect("no list is needed").unwrap();
-    assert_eq!(snapshot.policies[0].mode(Rule::Order), Mode::Audit);
+    assert_eq!(snapshot.policies[0].mode_of(Rule::Order), Mode::Audit);
     assert_eq!(shown(&snapshot)[0], "api: deployment/api wants 2.2.0 runs 2.2.0 x2");
 }
 
