@@ -7,8 +7,11 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
+use upgrade_guard::api::PlatformIntent;
+use upgrade_guard::cluster::inventory::Inventory;
 use upgrade_guard::cluster::snapshot::Snapshot;
 use upgrade_guard::domain::policy::Policy;
+use upgrade_guard::domain::view::WorkloadId;
 
 use crate::fixtures::objects::{NAMESPACE, Workload, image};
 use crate::fixtures::review::Review;
@@ -57,6 +60,25 @@ impl Cluster for Seen {
         futures::future::ready(Ok(self.snapshots.get(namespace).cloned())).boxed()
     }
 
+    fn fresh<'a>(
+        &'a self,
+        _: &'a str,
+        snapshot: &'a Snapshot,
+        _: &'a WorkloadId,
+    ) -> BoxFuture<'a, Result<Snapshot, String>> {
+        futures::future::ready(Ok(snapshot.clone())).boxed()
+    }
+
+    fn intend<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Policy,
+        _: &'a Inventory,
+        _: &'a [PlatformIntent],
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        futures::future::ready(Ok(true)).boxed()
+    }
+
     fn policy(&self, _name: &str) -> Option<Arc<Policy>> {
         None
     }
@@ -65,6 +87,7 @@ impl Cluster for Seen {
 struct Unheard;
 
 impl Observer for Unheard {
+    fn lost_race(&self) {}
     fn judged(&self, _: &Judged<'_>) {}
     fn answered(&self, _path: &'static str, _elapsed: Duration) {}
 }

@@ -17,6 +17,8 @@ use kube::core::admission::{AdmissionResponse, Operation};
 use serde::Deserialize;
 use tracing::{Instrument, info_span};
 
+use crate::api::PlatformIntent;
+use crate::cluster::inventory::Inventory;
 use crate::cluster::object::WorkloadKind;
 use crate::cluster::snapshot::Snapshot;
 use crate::domain::change::Change;
@@ -25,6 +27,7 @@ use crate::domain::policy::Policy;
 use crate::domain::view::WorkloadId;
 
 mod envelope;
+mod judge;
 mod policy;
 pub mod register;
 pub mod registration;
@@ -50,12 +53,38 @@ pub trait Cluster: Send + Sync {
     /// When it cannot be told, with the reason.
     fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>>;
 
+    /// `snapshot` of `namespace` as the API server has it at this moment, but for `own`, of which the request tells.
+    ///
+    /// # Errors
+    /// When any of it cannot be read, with the reason.
+    fn fresh<'a>(
+        &'a self,
+        namespace: &'a str,
+        snapshot: &'a Snapshot,
+        own: &'a WorkloadId,
+    ) -> BoxFuture<'a, Result<Snapshot, String>>;
+
+    /// Leaves `intents` on the install of `policy`, in the state in which `inventory` has read it; false when somebody
+    /// else changed it since.
+    ///
+    /// # Errors
+    /// When they cannot be written, with the reason.
+    fn intend<'a>(
+        &'a self,
+        namespace: &'a str,
+        policy: &'a Policy,
+        inventory: &'a Inventory,
+        intents: &'a [PlatformIntent],
+    ) -> BoxFuture<'a, Result<bool, String>>;
+
     /// The policy with this name.
     fn policy(&self, name: &str) -> Option<Arc<Policy>>;
 }
 
 /// What is told of every answer to whoever counts.
 pub trait Observer: Send + Sync {
+    /// Someone else was faster to change an install; it is read and judged again.
+    fn lost_race(&self);
     /// A governed change was judged, and answered as told. It must not wait for anything.
     fn judged(&self, judged: &Judged<'_>);
     /// An answer was given along `path` (`fast`, `governed`, `unavailable`, `policy`, `other`, `bad`) after `elapsed`.
@@ -156,13 +185,15 @@ impl Admission {
     }
 
     async fn review(&self, request: &Request<'_>, deadline: Duration) -> Answer {
-        match tokio::time::timeout(deadline, self.dispatch(request)).await {
+        let until = tokio::time::Instant::now() + deadline;
+        match tokio::time::timeout_at(until, self.dispatch(request, until)).await {
             Ok(answer) => answer,
             Err(_) => render::unavailable(request, "the cluster view is not complete yet"),
         }
     }
 
-    async fn dispatch(&self, request: &Request<'_>) -> Answer {
+    /// Answers as what is asked about needs it; what an Allow is made sure of with ends before `until`.
+    async fn dispatch(&self, request: &Request<'_>, until: tokio::time::Instant) -> Answer {
         let subresource = request.sub_resource.as_deref().unwrap_or_default();
         // Nothing is held back from being deleted: an object that cannot go is worse than any order.
         let relevant = matches!(request.operation, Operation::Create | Operation::Update);
@@ -172,7 +203,7 @@ impl Admission {
             .find(|kind| kind.plural() == request.resource.resource && kind.api_version().0 == group);
         match (kind, subresource) {
             _ if !relevant => render::allowed(request),
-            (Some(kind), "") => workload::review(self, request, kind).await,
+            (Some(kind), "") => workload::review(self, request, kind, until).await,
             (Some(kind), "scale") => workload::review_scale(self, request, kind).await,
             (None, "") if group == crate::api::GROUP => policy::review(self, request),
             _ => render::allowed(request),

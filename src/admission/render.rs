@@ -152,6 +152,16 @@ pub(super) fn unavailable(request: &Request<'_>, why: &str) -> Answer {
     Answer { response: refuse(respond(&request.uid), &text), path: "unavailable" }
 }
 
+/// The warning of a change that was admitted although it could not be made sure of.
+pub(super) fn unsure(why: &str) -> String {
+    let text = tame(&format!("[UG-UNAVAILABLE] admitted without being made sure of (onUnavailable: Allow): {why}"));
+    if text.chars().count() <= Reason::SHORT {
+        text
+    } else {
+        text.chars().take(Reason::SHORT - 3).chain("...".chars()).collect()
+    }
+}
+
 /// The refusal of an object that cannot be used, with all its problems.
 pub(super) fn refused(request: &Request<'_>, text: &str) -> AdmissionResponse {
     refuse(respond(&request.uid), text)

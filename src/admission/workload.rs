@@ -1,23 +1,21 @@
 //! Reviews of workloads and of their scale subresource.
 
-use jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
-use super::{Admission, Answer, Judged, Outcome, Request, render};
+use super::judge::{Case, conclude, decide_all};
+use super::{Admission, Answer, Request, render};
 use crate::cluster::change::change;
-use crate::cluster::inventory::Inventory;
 use crate::cluster::object::{self, Scale, UnreadableObject, WorkloadKind, read_workload};
 use crate::cluster::record::WorkloadRecord;
 use crate::cluster::snapshot::Snapshot;
 use crate::domain::change::Change;
-use crate::domain::decision::{Decision, decide};
 use crate::domain::policy::Policy;
-use crate::domain::text::tame;
 use crate::domain::view::WorkloadId;
 
 /// Reviews a workload's creation or update.
-pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: WorkloadKind) -> Answer {
+pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: WorkloadKind, until: Instant) -> Answer {
     let snapshot = match snapshot(admission, request).await {
         Ok(Some(snapshot)) => snapshot,
         Ok(None) => return render::allowed(request),
@@ -44,13 +42,8 @@ pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: W
     if changes.is_empty() {
         return Answer { path: "fast", ..render::allowed(request) };
     }
-    // The request itself tells the workload's state better than any cache.
-    let mut inventory = (*snapshot.inventory).clone();
-    match old {
-        Some(old) => inventory.put_workload(old),
-        None => inventory.remove_workload(&new.id()),
-    }
-    conclude(admission, request, &inventory, &changes)
+    let case = Case { admission, request, old: old.as_ref(), new: &new, until };
+    case.answer(&snapshot).await
 }
 
 /// Reviews a change of the number of pods alone.
@@ -73,7 +66,7 @@ pub(super) async fn review_scale(admission: &Admission, request: &Request<'_>, k
     if changes.is_empty() {
         return Answer { path: "fast", ..render::allowed(request) };
     }
-    conclude(admission, request, &snapshot.inventory, &changes)
+    conclude(admission, request, &changes, &decide_all(&snapshot.inventory, &changes), vec![])
 }
 
 /// What is known of the request's namespace; `Ok(None)` when it is not governed.
@@ -83,40 +76,8 @@ async fn snapshot(admission: &Admission, request: &Request<'_>) -> Result<Option
 }
 
 /// The changes that the namespace's policies see, with their policies.
-fn changes(snapshot: &Snapshot, change: impl Fn(&Policy) -> Option<Change>) -> Vec<(&Policy, Change)> {
+pub(super) fn changes(snapshot: &Snapshot, change: impl Fn(&Policy) -> Option<Change>) -> Vec<(&Policy, Change)> {
     snapshot.policies.iter().filter_map(|policy| Some((policy.as_ref(), change(policy)?))).collect()
-}
-
-fn conclude(
-    admission: &Admission,
-    request: &Request<'_>,
-    inventory: &Inventory,
-    changes: &[(&Policy, Change)],
-) -> Answer {
-    let now = Timestamp::now();
-    let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy, now), change, now));
-    let decision = Decision::of_all(decisions);
-    let moves = changes.iter().flat_map(|(policy, change)| {
-        change.moves.iter().map(|step| {
-            let from = step.from.as_ref().map(|from| format!("{from} -> ")).unwrap_or_default();
-            format!("{} {from}{}", policy.component(step.component).name, step.to)
-        })
-    });
-    let moves = tame(&moves.collect::<Vec<_>>().join(", "));
-    tracing::info!(verdict = %decision.verdict, moves = moves, dry_run = request.is_dry_run(), reason = decision.denial(), "decided");
-    let response = render::decision(request, &decision, &moves);
-    if let Some((_, change)) = changes.first() {
-        admission.observer.judged(&Judged {
-            namespace: request.namespace.as_deref().unwrap_or_default(),
-            workload: &change.workload,
-            changes,
-            decision: &decision,
-            outcome: if response.allowed { Outcome::Allowed } else { Outcome::Refused },
-            dry_run: request.is_dry_run(),
-            user: &request.user_info.username,
-        });
-    }
-    Answer { response, path: "governed" }
 }
 
 fn refuse(request: &Request<'_>, error: &str) -> Answer {

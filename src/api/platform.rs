@@ -247,6 +247,9 @@ pub struct PlatformIntent {
     pub from: Option<String>,
     /// The version it goes to.
     pub to: String,
+    /// The resource version of the workload that the request found; none for a new workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The uid of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,

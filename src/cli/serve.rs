@@ -9,21 +9,24 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Outcome, Output};
 use crate::admission::{Admission, Cluster, Judged, Observer, register};
-use crate::api::{PolicyProblems, with_releases};
+use crate::api::{PlatformIntent, PolicyProblems, with_releases};
 use crate::cluster::files::{Manifests, Source};
+use crate::cluster::fresh::{Calls, Fresh};
 use crate::cluster::index::SharedIndex;
+use crate::cluster::inventory::Inventory;
 use crate::cluster::snapshot::Snapshot;
 use crate::cluster::watch::{self, WatchObserver};
 use crate::domain::decision::Reason;
 use crate::domain::policy::Policy;
+use crate::domain::view::WorkloadId;
 use crate::server::metrics::{Metrics, Review};
 use crate::server::readiness::{Gate, Readiness};
 use crate::server::shutdown::{Ended, signals};
@@ -156,6 +159,7 @@ async fn from_kubernetes(
     let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
     let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()) });
     let index = SharedIndex::new();
+    let fresh = Fresh::new(client.clone(), Arc::clone(&observer) as Arc<dyn Calls>);
     let watches = watch::run(client, index.clone(), Arc::clone(&observer) as Arc<dyn WatchObserver>, ending.clone());
     let feed = watches.then(|result| async move {
         match result {
@@ -164,17 +168,37 @@ async fn from_kubernetes(
             Err(error) => anyhow::Error::new(error),
         }
     });
-    Ok((Arc::new(WatchedCluster { index }), feed.boxed(), observer))
+    Ok((Arc::new(WatchedCluster { index, fresh }), feed.boxed(), observer))
 }
 
-/// The cluster as the watches see it.
+/// The cluster as the watches see it, and the API server where more than that is needed.
 struct WatchedCluster {
     index: SharedIndex,
+    fresh: Fresh,
 }
 
 impl Cluster for WatchedCluster {
     fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>> {
         self.index.settled_snapshot(namespace).map(Ok).boxed()
+    }
+
+    fn fresh<'a>(
+        &'a self,
+        namespace: &'a str,
+        snapshot: &'a Snapshot,
+        own: &'a WorkloadId,
+    ) -> BoxFuture<'a, Result<Snapshot, String>> {
+        self.fresh.read(namespace, snapshot, own).map_err(|error| error.to_string()).boxed()
+    }
+
+    fn intend<'a>(
+        &'a self,
+        namespace: &'a str,
+        policy: &'a Policy,
+        inventory: &'a Inventory,
+        intents: &'a [PlatformIntent],
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        self.fresh.intend(namespace, policy, inventory, intents).map_err(|error| error.to_string()).boxed()
     }
 
     fn policy(&self, name: &str) -> Option<Arc<Policy>> {
@@ -215,6 +239,26 @@ impl Cluster for ManifestCluster {
             (!governing.is_empty()).then(|| Snapshot { policies: governing, inventory: Arc::new(inventory) })
         });
         futures::future::ready(snapshot).boxed()
+    }
+
+    fn fresh<'a>(
+        &'a self,
+        _: &'a str,
+        snapshot: &'a Snapshot,
+        _: &'a WorkloadId,
+    ) -> BoxFuture<'a, Result<Snapshot, String>> {
+        futures::future::ready(Ok(snapshot.clone())).boxed()
+    }
+
+    fn intend<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Policy,
+        _: &'a Inventory,
+        _: &'a [PlatformIntent],
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        // Nothing is stored in manifests, so nothing has to be seen before it is.
+        futures::future::ready(Ok(true)).boxed()
     }
 
     fn policy(&self, name: &str) -> Option<Arc<Policy>> {
@@ -260,9 +304,15 @@ impl Observer for Told {
         }
     }
 
+    fn lost_race(&self) {}
+
     fn answered(&self, path: &'static str, elapsed: Duration) {
         self.metrics.review_duration(path, elapsed);
     }
+}
+
+impl Calls for Told {
+    fn called(&self, _verb: &'static str, _resource: &'static str, _ok: bool, _elapsed: Duration) {}
 }
 
 impl WatchObserver for Told {

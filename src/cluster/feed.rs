@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::ApiResource;
 use serde::de::DeserializeOwned;
 
 use super::inventory::{Inventory, RevisionKind};
@@ -189,7 +189,7 @@ impl Feed for ReplicaSets {
         Source::ReplicaSets
     }
     fn resource(self) -> ApiResource {
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", "ReplicaSet"), "replicasets")
+        WorkloadKind::replica_sets()
     }
     fn read(self, object: WorkloadObject) -> Option<RevisionRecord> {
         RevisionRecord::of_replica_set(&object)

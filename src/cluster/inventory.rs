@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::object::{Container, WorkloadKind};
 use super::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, TemplateRecord, WorkloadRecord};
-use crate::api::{Platform, PlatformIntent};
+use crate::api::{Platform, PlatformIntent, PlatformWorkload};
 use crate::domain::change::{Budget, Capacity};
 use crate::domain::intent::Evidence;
 use crate::domain::matching::governed;
@@ -167,6 +167,12 @@ impl Inventory {
         self.workloads.get(id).map(|entry| &entry.record)
     }
 
+    /// Whether this workload is there.
+    #[must_use]
+    pub fn has(&self, workload: &PlatformWorkload) -> bool {
+        self.workload(&WorkloadId { kind: workload.kind.clone(), name: workload.name.clone() }).is_some()
+    }
+
     /// All workloads.
     pub fn workloads(&self) -> impl Iterator<Item = &WorkloadRecord> {
         self.workloads.values().map(|entry| &entry.record)
@@ -303,6 +309,11 @@ impl Inventory {
                 own.completed.as_deref().map(Version::read)
             })
             .or_else(|| {
+                // One of several workloads is not the component: while they are all installed, nothing is complete.
+                let own = |entry: &&Entry| component.workloads.iter().any(|view| view.id == entry.record.id());
+                if self.workloads.values().filter(own).any(|entry| entry.completed.is_none()) {
+                    return None;
+                }
                 let present = self.workloads.values().filter_map(|entry| {
                     let completed = entry.completed.as_ref()?;
                     Some((&entry.record.name, &entry.record.labels, completed))
@@ -317,27 +328,65 @@ impl Inventory {
     fn intents(&self, policy: &Policy, id: ComponentId, now: Timestamp) -> Vec<Intent> {
         let of_component = |intent: &&PlatformIntent| intent.component == policy.component(id).name;
         let all = self.of_platform(policy).flat_map(|status| status.intents.iter().filter(of_component));
-        let counting = all.filter(|intent| !self.evidence(policy, id, intent).ends(intent.expires.0, now));
+        let counting = all.filter(|intent| self.counts(policy, intent, now));
         // What has not ended counts, however late it is.
         counting.map(|intent| Intent { version: Version::read(&intent.to), expires: Timestamp::MAX }).collect()
+    }
+
+    /// Whether `intent` still counts at `now`, by what is known here of its workload. One of a component that the
+    /// policy no longer has does not.
+    #[must_use]
+    pub fn counts(&self, policy: &Policy, intent: &PlatformIntent, now: Timestamp) -> bool {
+        let component = policy.component_named(&intent.component);
+        component.is_some_and(|id| !self.evidence(policy, id, intent).ends(intent.expires.0, now))
     }
 
     /// What is known here of the workload of `intent`, a change of the component at `id`.
     #[must_use]
     pub fn evidence(&self, policy: &Policy, id: ComponentId, intent: &PlatformIntent) -> Evidence {
         // An intent that names no workload, which the guard does not write, ends by its time alone.
-        let Some(workload) = &intent.workload else { return Evidence::GONE };
+        let Some(workload) = &intent.workload else { return Evidence::gone(false) };
         let workload = WorkloadId { kind: workload.kind.clone(), name: workload.name.clone() };
-        let Some(record) = self.workload(&workload) else { return Evidence::GONE };
+        let gone = Evidence::gone(intent.base.is_some());
+        let Some(record) = self.workload(&workload) else { return gone };
         let views = self.workload_views(policy, record);
-        let Some((_, view)) = views.iter().find(|(other, _)| *other == id) else { return Evidence::GONE };
+        let Some((_, view)) = views.iter().find(|(other, _)| *other == id) else { return gone };
         let unknown = Version::Unknown(UNKNOWN_REVISION.to_owned());
         let observed = record.rollout != Rollout::Progressing(Missing::NotObserved);
         Evidence {
+            changed: is_later(&record.resource_version, intent.base.as_deref()),
             shown: view.desired.contains(&Version::read(&intent.to)),
             settled: view.is_settled(),
             accounted: observed && !view.running.contains_key(&unknown) && self.pods_known(record),
         }
+    }
+
+    /// The first workload other than `own` of one of `components` that has pods of a revision nobody can name.
+    #[must_use]
+    pub fn unaccounted(
+        &self,
+        policy: &Policy,
+        own: &WorkloadId,
+        components: &BTreeSet<ComponentId>,
+    ) -> Option<WorkloadId> {
+        let others = self.workloads().filter(|record| record.id() != *own && record.rollout != Rollout::Settled);
+        let unknown = Version::Unknown(UNKNOWN_REVISION.to_owned());
+        let mut unaccounted = others.filter(|record| {
+            let views = self.workload_views(policy, record);
+            let mut concerned = views.iter().filter(|(id, _)| components.contains(id));
+            concerned.any(|(_, view)| view.running.contains_key(&unknown) || !self.pods_known(record))
+        });
+        unaccounted.next().map(WorkloadRecord::id)
+    }
+
+    /// The names of the ReplicaSets of a workload that are known to have pods.
+    #[must_use]
+    pub fn replica_sets_of(&self, workload: &WorkloadId) -> Vec<String> {
+        let own = self
+            .revisions
+            .iter()
+            .filter(|((kind, _), revision)| *kind == RevisionKind::ReplicaSet && revision.owner == *workload);
+        own.map(|((_, name), _)| name.clone()).collect()
     }
 
     /// Whether the pods that the status counts are all of known revisions.
@@ -385,6 +434,17 @@ impl Inventory {
             kept_by_strategy: record.kept,
             only_replicas,
         }
+    }
+}
+
+/// Whether a resource version is later than the one that a request found; false where that cannot be told. Kubernetes
+/// makes them comparable as numbers (KEP-5504).
+fn is_later(version: &str, base: Option<&str>) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    match base {
+        // The request found nothing, and now there is something.
+        None => true,
+        Some(base) => number(version).zip(number(base)).is_some_and(|(version, base)| version > base),
     }
 }
 

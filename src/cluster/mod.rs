@@ -3,6 +3,7 @@
 pub mod change;
 pub mod feed;
 pub mod files;
+pub mod fresh;
 pub mod index;
 pub mod inventory;
 pub mod ledger;

@@ -74,6 +74,18 @@ impl WorkloadKind {
         Self::ALL.into_iter().find(|known| known.as_str() == kind && known.api_version().0 == group)
     }
 
+    /// The kind with this name.
+    #[must_use]
+    pub fn named(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == kind)
+    }
+
+    /// What kube needs to talk about ReplicaSets.
+    #[must_use]
+    pub fn replica_sets() -> ApiResource {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", "ReplicaSet"), "replicasets")
+    }
+
     /// What kube needs to talk about this kind.
     #[must_use]
     pub fn api_resource(self) -> ApiResource {

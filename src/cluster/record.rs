@@ -54,6 +54,8 @@ pub struct WorkloadRecord {
     pub name: String,
     /// Its uid, empty in a manifest.
     pub uid: String,
+    /// Its resource version, empty in a manifest.
+    pub resource_version: String,
     /// Its own labels.
     pub labels: BTreeMap<String, String>,
     /// What its pods are made of.
@@ -105,6 +107,7 @@ impl WorkloadRecord {
             kind,
             name: object.metadata.name.clone()?,
             uid: object.metadata.uid.clone().unwrap_or_default(),
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             labels: object.metadata.labels.clone().unwrap_or_default(),
             template: TemplateRecord::from(&spec.template),
             replicas,

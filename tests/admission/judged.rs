@@ -163,7 +163,7 @@ async fn a_patch_in_the_middle_of_a_rollout_is_allowed() {
     let [new, old] = ["2.3.0", "2.2.0"].map(|version| image("control-plane-api", version));
     let world = World::settled("2.2.0").with_pods(&rolling, &[(&new, 1), (&old, 1)]);
     let reply = world.ask(&Review::image(&rolling, &image("control-plane-api", "2.3.1"))).await;
-    assert!(reply.allowed() && reply.path == "governed", "{}", reply.text());
+    assert!(reply.allowed() && reply.path == "fresh", "{}", reply.text());
 }
 
 #[tokio::test]

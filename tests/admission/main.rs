@@ -10,6 +10,7 @@ mod kinds;
 mod mutated;
 mod objects;
 mod review;
+mod sure;
 mod texts;
 mod unavailable;
 mod world;

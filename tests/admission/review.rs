@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use upgrade_guard::admission::Admission;
+use upgrade_guard::api::PlatformIntent;
 
 use super::objects::{NAMESPACE, Workload};
 use super::world::Witness;
@@ -139,6 +140,12 @@ pub struct Reply {
     pub snapshots: usize,
     /// The decisions that the observer was told.
     pub decided: Vec<String>,
+    /// How often the install was read anew.
+    pub reads: usize,
+    /// The intents that were left.
+    pub left: Vec<PlatformIntent>,
+    /// How often somebody else was faster.
+    pub lost: usize,
 }
 
 impl Reply {
@@ -154,6 +161,9 @@ impl Reply {
             path: paths[0],
             snapshots: witness.snapshots.load(Ordering::Relaxed),
             decided: witness.decided.lock().clone(),
+            reads: witness.reads.lock().len(),
+            left: witness.intents.lock().iter().map(|(_, intent)| intent.clone()).collect(),
+            lost: witness.lost.load(Ordering::Relaxed),
         };
         reply.is_well_formed();
         reply

@@ -1,6 +1,6 @@
 //! A cluster made of plain values, and the guard in front of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,11 +10,12 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
-use upgrade_guard::api::{PlatformRelease, UpgradePolicy, with_releases};
+use upgrade_guard::api::{PlatformIntent, PlatformRelease, UpgradePolicy, with_releases};
 use upgrade_guard::cluster::inventory::{Inventory, RevisionKind};
 use upgrade_guard::cluster::object::WorkloadKind;
 use upgrade_guard::cluster::snapshot::Snapshot;
 use upgrade_guard::domain::policy::Policy;
+use upgrade_guard::domain::view::WorkloadId;
 
 use super::objects::{NAMESPACE, Workload, budget, image};
 use super::review::{Reply, Review};
@@ -25,11 +26,15 @@ pub fn stoa_policy() -> Value {
 }
 
 /// What stands in the cluster.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct World {
     pub policies: Vec<Policy>,
     pub inventory: Inventory,
     pub view: Sight,
+    /// What the API server says to each fresh read, in turn; then the same as the watches.
+    pub reads: Vec<Read>,
+    /// What becomes of each attempt to leave intents, in turn; then they are left.
+    pub writes: Vec<Result<bool, &'static str>>,
     replica_sets: BTreeSet<String>,
 }
 
@@ -38,6 +43,14 @@ pub struct World {
 pub enum Sight {
     Clear,
     Broken(&'static str),
+    Never,
+}
+
+/// How a fresh read ends.
+#[derive(Clone, Debug)]
+pub enum Read {
+    Shows(Box<World>),
+    Fails(&'static str),
     Never,
 }
 
@@ -55,6 +68,8 @@ impl World {
             policies: vec![policy],
             inventory: Inventory::default(),
             view: Sight::Clear,
+            reads: vec![],
+            writes: vec![],
             replica_sets: BTreeSet::new(),
         }
     }
@@ -114,19 +129,35 @@ impl World {
         self
     }
 
+    /// With these answers to fresh reads and to attempts to leave intents.
+    pub fn asked(mut self, reads: Vec<Read>, writes: Vec<Result<bool, &'static str>>) -> Self {
+        (self.reads, self.writes) = (reads, writes);
+        self
+    }
+
     pub fn seen(mut self, view: Sight) -> Self {
         self.view = view;
         self
     }
 
+    /// What the watches show.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            policies: self.policies.iter().cloned().map(Arc::new).collect(),
+            inventory: Arc::new(self.inventory.clone()),
+        }
+    }
+
     /// The guard in front of this world, and what it was seen to do.
     pub fn guard(&self) -> (Admission, Arc<Witness>) {
         let witness = Arc::new(Witness::default());
-        let snapshot = Snapshot {
-            policies: self.policies.iter().cloned().map(Arc::new).collect(),
-            inventory: Arc::new(self.inventory.clone()),
+        let fake = Fake {
+            snapshot: self.snapshot(),
+            view: self.view.clone(),
+            reads: Mutex::new(self.reads.clone().into()),
+            writes: Mutex::new(self.writes.clone().into()),
+            witness: Arc::clone(&witness),
         };
-        let fake = Fake { snapshot, view: self.view.clone(), witness: Arc::clone(&witness) };
         (Admission::new(Arc::new(fake), Arc::<Witness>::clone(&witness)), witness)
     }
 
@@ -158,6 +189,8 @@ pub fn release(version: &str, components: &[(&str, &str)]) -> Value {
 struct Fake {
     snapshot: Snapshot,
     view: Sight,
+    reads: Mutex<VecDeque<Read>>,
+    writes: Mutex<VecDeque<Result<bool, &'static str>>>,
     witness: Arc<Witness>,
 }
 
@@ -172,6 +205,38 @@ impl Cluster for Fake {
         }
     }
 
+    fn fresh<'a>(
+        &'a self,
+        namespace: &'a str,
+        snapshot: &'a Snapshot,
+        own: &'a WorkloadId,
+    ) -> BoxFuture<'a, Result<Snapshot, String>> {
+        assert_eq!(namespace, NAMESPACE);
+        self.witness.reads.lock().push(own.to_string());
+        match self.reads.lock().pop_front() {
+            None => futures::future::ready(Ok(snapshot.clone())).boxed(),
+            Some(Read::Shows(world)) => futures::future::ready(Ok(world.snapshot())).boxed(),
+            Some(Read::Fails(why)) => futures::future::ready(Err(why.to_owned())).boxed(),
+            Some(Read::Never) => futures::future::pending().boxed(),
+        }
+    }
+
+    fn intend<'a>(
+        &'a self,
+        namespace: &'a str,
+        policy: &'a Policy,
+        _: &'a Inventory,
+        intents: &'a [PlatformIntent],
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        assert_eq!(namespace, NAMESPACE);
+        let written = self.writes.lock().pop_front().unwrap_or(Ok(true));
+        if written == Ok(true) {
+            let left = intents.iter().map(|intent| (policy.name.clone(), intent.clone()));
+            self.witness.intents.lock().extend(left);
+        }
+        futures::future::ready(written.map_err(str::to_owned)).boxed()
+    }
+
     fn policy(&self, name: &str) -> Option<Arc<Policy>> {
         self.snapshot.policies.iter().find(|policy| policy.name == name).cloned()
     }
@@ -181,11 +246,20 @@ impl Cluster for Fake {
 #[derive(Default)]
 pub struct Witness {
     pub snapshots: AtomicUsize,
+    /// The workloads whose installs were read anew.
+    pub reads: Mutex<Vec<String>>,
+    /// What was left behind, with the policy.
+    pub intents: Mutex<Vec<(String, PlatformIntent)>>,
+    pub lost: AtomicUsize,
     pub decided: Mutex<Vec<String>>,
     pub paths: Mutex<Vec<&'static str>>,
 }
 
 impl Observer for Witness {
+    fn lost_race(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn judged(&self, judged: &Judged<'_>) {
         let (policy, change) = &judged.changes[0];
         let component = change.moves.first().map(|step| step.component);

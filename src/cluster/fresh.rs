@@ -1,0 +1,227 @@
+//! Fresh reads of one install, and the intents that are left on it: what an Allow is made sure of with (design
+//! section 5).
+//!
+//! The Platform is read before the workloads. Whatever is admitted by someone else after that changes the Platform, and
+//! the compare-and-swap that leaves the intent fails; whatever was admitted before is either among its intents or shown
+//! by the workloads, which are read later.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use kube::{Api, Client};
+
+use super::inventory::{Inventory, RevisionKind};
+use super::ledger::{Ledger, LedgerError};
+use super::object::{WorkloadKind, WorkloadObject};
+use super::record::{RevisionRecord, WorkloadRecord};
+use super::snapshot::Snapshot;
+use crate::api::{Platform, PlatformIntent, PlatformStatus, PlatformWorkload};
+use crate::domain::policy::Policy;
+use crate::domain::view::{Rollout, WorkloadId};
+
+/// The most intents that an install can carry: the schema's limit.
+const MOST_INTENTS: usize = 64;
+
+/// Who counts the calls on the way of a review.
+pub trait Calls: Send + Sync {
+    /// An API call ended.
+    fn called(&self, verb: &'static str, resource: &'static str, ok: bool, elapsed: Duration);
+}
+
+/// Why an install could not be read or written in time.
+#[derive(Debug, thiserror::Error)]
+pub enum FreshError {
+    /// Its Platform.
+    #[error(transparent)]
+    Platform(#[from] LedgerError),
+    /// One of its workloads.
+    #[error("cannot get {kind} {namespace}/{name}: {source}")]
+    Workload {
+        /// The object's kind.
+        kind: &'static str,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// More changes were admitted than can be kept account of.
+    #[error("{count} admitted changes are under way in Platform {platform}; wait until some have settled")]
+    TooMany {
+        /// Which Platform.
+        platform: String,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// Reads installs from the API server, by name, and leaves intents on them.
+#[derive(Clone)]
+pub struct Fresh {
+    client: Client,
+    ledger: Ledger,
+    calls: Arc<dyn Calls>,
+}
+
+impl Fresh {
+    /// Reads with `client`, told to `calls`.
+    #[must_use]
+    pub fn new(client: Client, calls: Arc<dyn Calls>) -> Self {
+        Self { ledger: Ledger::new(client.clone()), client, calls }
+    }
+
+    /// `snapshot` with the Platforms and the workloads of the install as the API server has them now. Everything else
+    /// in it, such as disruption budgets, stays what it was. `own` is not read: its request tells what it is.
+    ///
+    /// # Errors
+    /// When anything of it cannot be read: half an install is no ground for an Allow.
+    pub async fn read(&self, namespace: &str, snapshot: &Snapshot, own: &WorkloadId) -> Result<Snapshot, FreshError> {
+        let mut inventory = (*snapshot.inventory).clone();
+        let platforms = snapshot.policies.iter().map(|policy| self.platform(namespace, &policy.name));
+        for platform in try_join_all(platforms).await? {
+            let name = platform.metadata.name.clone().unwrap_or_default();
+            inventory.platforms_mut().insert(name, platform);
+        }
+        let names = names(&inventory, own);
+        let workloads = try_join_all(names.iter().map(|(kind, name)| self.workload(namespace, *kind, name))).await?;
+        for ((kind, name), found) in names.iter().zip(workloads) {
+            match found {
+                Some(record) => inventory.put_workload(record),
+                None => {
+                    inventory.remove_workload(&WorkloadId { kind: kind.as_str().to_owned(), name: name.clone() });
+                }
+            }
+        }
+        self.revisions(namespace, &mut inventory, own).await?;
+        Ok(Snapshot { policies: Arc::clone(&snapshot.policies), inventory: Arc::new(inventory) })
+    }
+
+    /// Leaves `intents` on the Platform of `policy` as it is in `inventory`, which must come from [`Fresh::read`].
+    /// Gives false when somebody else wrote the Platform since.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub async fn intend(
+        &self,
+        namespace: &str,
+        policy: &Policy,
+        inventory: &Inventory,
+        intents: &[PlatformIntent],
+    ) -> Result<bool, FreshError> {
+        let Some(platform) = inventory.platforms().get(&policy.name) else { return Ok(false) };
+        let old = platform.status.clone().unwrap_or_default();
+        let status = with_intents(policy, inventory, old, intents, Timestamp::now());
+        if status.intents.len() > MOST_INTENTS {
+            let platform = format!("{namespace}/{}", policy.name);
+            return Err(FreshError::TooMany { platform, count: status.intents.len() });
+        }
+        let started = Instant::now();
+        let written = self.ledger.write(platform, &status).await;
+        let lost = written.as_ref().is_err_and(LedgerError::is_lost);
+        self.calls.called("patch", "platforms", written.is_ok() || lost, started.elapsed());
+        match written {
+            Ok(_) => Ok(true),
+            Err(_) if lost => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn platform(&self, namespace: &str, policy: &str) -> Result<Platform, LedgerError> {
+        let started = Instant::now();
+        let read = self.ledger.read(namespace, policy).await;
+        self.calls.called("get", "platforms", read.is_ok(), started.elapsed());
+        read
+    }
+
+    /// The workload as it is now; `None` when it is gone.
+    async fn workload(
+        &self,
+        namespace: &str,
+        kind: WorkloadKind,
+        name: &str,
+    ) -> Result<Option<WorkloadRecord>, FreshError> {
+        let api = Api::<WorkloadObject>::namespaced_with(self.client.clone(), namespace, &kind.api_resource());
+        let found = self.get(&api, namespace, (kind.as_str(), kind.plural()), name).await?;
+        Ok(found.and_then(|object| WorkloadRecord::read(kind, &object)))
+    }
+
+    /// Brings the ReplicaSets of rollouts under way up to date, and drops those of complete ones: all their pods are
+    /// of the version asked for.
+    async fn revisions(&self, namespace: &str, inventory: &mut Inventory, own: &WorkloadId) -> Result<(), FreshError> {
+        let others: Vec<(WorkloadId, bool)> = (inventory.workloads().map(|record| (record.id(), record)))
+            .filter(|(id, _)| id != own)
+            .map(|(id, record)| (id, record.rollout == Rollout::Settled && !record.held))
+            .collect();
+        for (id, settled) in others {
+            let known = inventory.replica_sets_of(&id);
+            let resource = WorkloadKind::replica_sets();
+            let api = Api::<WorkloadObject>::namespaced_with(self.client.clone(), namespace, &resource);
+            for name in known {
+                let found = if settled {
+                    None
+                } else {
+                    self.get(&api, namespace, ("ReplicaSet", "replicasets"), &name).await?
+                };
+                match found.as_ref().and_then(RevisionRecord::of_replica_set) {
+                    Some(record) => inventory.put_revision(RevisionKind::ReplicaSet, record),
+                    None => inventory.remove_revision(&(RevisionKind::ReplicaSet, name)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn get(
+        &self,
+        api: &Api<WorkloadObject>,
+        namespace: &str,
+        (kind, plural): (&'static str, &'static str),
+        name: &str,
+    ) -> Result<Option<WorkloadObject>, FreshError> {
+        let started = Instant::now();
+        let got = api.get_opt(name).await;
+        self.calls.called("get", plural, got.is_ok(), started.elapsed());
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        got.map_err(|source| FreshError::Workload { kind, namespace, name, source: Box::new(source) })
+    }
+}
+
+/// The workloads to read: those that the watches show, those that the Platforms know and those that intents name. A
+/// workload that no watch has shown yet was admitted, so one of the Platforms names it.
+fn names(inventory: &Inventory, own: &WorkloadId) -> BTreeSet<(WorkloadKind, String)> {
+    let of = |workload: &PlatformWorkload| Some((WorkloadKind::named(&workload.kind)?, workload.name.clone()));
+    let mut names: BTreeSet<_> = inventory.workloads().map(|record| (record.kind, record.name.clone())).collect();
+    for status in inventory.platforms().values().filter_map(|platform| platform.status.as_ref()) {
+        names.extend(status.components.iter().flat_map(|component| &component.workloads).filter_map(of));
+        names.extend(status.intents.iter().filter_map(|intent| intent.workload.as_ref()).filter_map(of));
+    }
+    names.retain(|(kind, name)| !(kind.as_str() == own.kind && *name == own.name));
+    names
+}
+
+/// `status` with `intents`, and without those that have ended. An intent takes the place of an earlier one of the same
+/// workload and version: it is the same change, asked for again.
+fn with_intents(
+    policy: &Policy,
+    inventory: &Inventory,
+    mut status: PlatformStatus,
+    intents: &[PlatformIntent],
+    now: Timestamp,
+) -> PlatformStatus {
+    let same =
+        |a: &PlatformIntent, b: &PlatformIntent| a.component == b.component && a.workload == b.workload && a.to == b.to;
+    // Until the Platform lists a workload, only its intent tells those of it whose watches lag.
+    let listed: BTreeSet<_> = status.components.iter().flat_map(|component| &component.workloads).cloned().collect();
+    let is_needed = |old: &PlatformIntent| {
+        let unlisted = |workload: &PlatformWorkload| !listed.contains(workload) && inventory.has(workload);
+        inventory.counts(policy, old, now) || old.workload.as_ref().is_some_and(unlisted)
+    };
+    status.intents.retain(|old| is_needed(old) && !intents.iter().any(|new| same(old, new)));
+    status.intents.extend(intents.iter().cloned());
+    status
+}
