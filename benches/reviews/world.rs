@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
 use upgrade_guard::api::PlatformIntent;
 use upgrade_guard::cluster::inventory::Inventory;
@@ -73,7 +74,7 @@ impl Cluster for Seen {
         &'a self,
         _: &'a str,
         _: &'a Policy,
-        _: &'a Inventory,
+        _: (&'a Inventory, Timestamp),
         _: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>> {
         futures::future::ready(Ok(true)).boxed()

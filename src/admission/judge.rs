@@ -58,7 +58,7 @@ struct Verdicts<'s> {
 impl Case<'_> {
     /// Judges the change on `snapshot`, and makes sure of an Allow.
     pub(super) async fn answer(&self, snapshot: &Snapshot) -> Answer {
-        let Some(found) = self.judge(snapshot) else { return self.nothing() };
+        let Some(found) = self.judge(snapshot, Timestamp::now()) else { return self.nothing() };
         let moves = found.changes.iter().any(|(_, change)| !change.moves.is_empty());
         if found.decision.verdict != Verdict::Allow || self.request.is_dry_run() || !moves {
             return self.conclude(&found, vec![]);
@@ -75,7 +75,7 @@ impl Case<'_> {
     }
 
     /// What the policies of `snapshot` make of the change; `None` when it is none to them, which costs no copy.
-    fn judge<'s>(&self, snapshot: &'s Snapshot) -> Option<Verdicts<'s>> {
+    fn judge<'s>(&self, snapshot: &'s Snapshot, now: Timestamp) -> Option<Verdicts<'s>> {
         let changes = changes(snapshot, |policy| change(policy, &snapshot.inventory, self.old, self.new));
         if changes.is_empty() {
             return None;
@@ -86,7 +86,7 @@ impl Case<'_> {
             Some(old) => inventory.put_workload(old.clone()),
             None => inventory.remove_workload(&self.new.id()),
         }
-        let decision = decide_all(&inventory, &changes);
+        let decision = decide_all(&inventory, &changes, now);
         Some(Verdicts { changes, inventory, decision })
     }
 
@@ -121,8 +121,10 @@ impl Case<'_> {
         let namespace = self.request.namespace.as_deref().unwrap_or_default();
         let cluster = &self.admission.cluster;
         let Some(current) = cluster.snapshot(namespace).await.map_err(Again::Never)? else { return Ok(self.nothing()) };
+        // From before the reads: only what is read after an intent expired proves that it was not stored.
+        let now = Timestamp::now();
         let fresh = cluster.fresh(namespace, &current, &self.new.id()).await.map_err(Again::Never)?;
-        let Some(found) = self.judge(&fresh) else { return Ok(self.nothing()) };
+        let Some(found) = self.judge(&fresh, now) else { return Ok(self.nothing()) };
         if found.decision.verdict != Verdict::Allow {
             return Ok(self.conclude(&found, vec![]));
         }
@@ -133,8 +135,8 @@ impl Case<'_> {
             }
         }
         for (policy, change) in found.changes.iter().filter(|(_, change)| !change.moves.is_empty()) {
-            let intents = self.intents(policy, change, &found.decision);
-            let left = cluster.intend(namespace, policy, &found.inventory, &intents).await;
+            let intents = self.intents(policy, change, &found.decision, now);
+            let left = cluster.intend(namespace, policy, (&found.inventory, now), &intents).await;
             if !left.map_err(Again::Never)? {
                 return Err(Again::Lost);
             }
@@ -143,8 +145,7 @@ impl Case<'_> {
     }
 
     /// What is left behind for an admitted change.
-    fn intents(&self, policy: &Policy, change: &Change, decision: &Decision) -> Vec<PlatformIntent> {
-        let now = Timestamp::now();
+    fn intents(&self, policy: &Policy, change: &Change, decision: &Decision, now: Timestamp) -> Vec<PlatformIntent> {
         let workload = PlatformWorkload { kind: change.workload.kind.clone(), name: change.workload.name.clone() };
         let of_move = |step: &Move| {
             let component = &policy.component(step.component).name;
@@ -206,8 +207,7 @@ fn peers(policy: &Policy, change: &Change) -> BTreeSet<ComponentId> {
 }
 
 /// The decision over the changes that the policies see, on the install in `inventory`.
-pub(super) fn decide_all(inventory: &Inventory, changes: &[(&Policy, Change)]) -> Decision {
-    let now = Timestamp::now();
+pub(super) fn decide_all(inventory: &Inventory, changes: &[(&Policy, Change)], now: Timestamp) -> Decision {
     let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy, now), change, now));
     Decision::of_all(decisions)
 }

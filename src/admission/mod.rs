@@ -13,6 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use kube::core::admission::{AdmissionResponse, Operation};
 use serde::Deserialize;
 use tracing::{Instrument, info_span};
@@ -64,8 +65,8 @@ pub trait Cluster: Send + Sync {
         own: &'a WorkloadId,
     ) -> BoxFuture<'a, Result<Snapshot, String>>;
 
-    /// Leaves `intents` on the install of `policy`, in the state in which `inventory` has read it; false when somebody
-    /// else changed it since.
+    /// Leaves `intents` on the install of `policy`, in the state in which it was read, begun at the time with it; false
+    /// when somebody else changed it since.
     ///
     /// # Errors
     /// When they cannot be written, with the reason.
@@ -73,7 +74,7 @@ pub trait Cluster: Send + Sync {
         &'a self,
         namespace: &'a str,
         policy: &'a Policy,
-        inventory: &'a Inventory,
+        read: (&'a Inventory, Timestamp),
         intents: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>>;
 

@@ -1,5 +1,6 @@
 //! Reviews of workloads and of their scale subresource.
 
+use jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -66,7 +67,7 @@ pub(super) async fn review_scale(admission: &Admission, request: &Request<'_>, k
     if changes.is_empty() {
         return Answer { path: "fast", ..render::allowed(request) };
     }
-    conclude(admission, request, &changes, &decide_all(&snapshot.inventory, &changes), vec![])
+    conclude(admission, request, &changes, &decide_all(&snapshot.inventory, &changes, Timestamp::now()), vec![])
 }
 
 /// What is known of the request's namespace; `Ok(None)` when it is not governed.

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -195,10 +196,10 @@ impl Cluster for WatchedCluster {
         &'a self,
         namespace: &'a str,
         policy: &'a Policy,
-        inventory: &'a Inventory,
+        read: (&'a Inventory, Timestamp),
         intents: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>> {
-        self.fresh.intend(namespace, policy, inventory, intents).map_err(|error| error.to_string()).boxed()
+        self.fresh.intend(namespace, policy, read, intents).map_err(|error| error.to_string()).boxed()
     }
 
     fn policy(&self, name: &str) -> Option<Arc<Policy>> {
@@ -254,7 +255,7 @@ impl Cluster for ManifestCluster {
         &'a self,
         _: &'a str,
         _: &'a Policy,
-        _: &'a Inventory,
+        _: (&'a Inventory, Timestamp),
         _: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>> {
         // Nothing is stored in manifests, so nothing has to be seen before it is.

@@ -101,8 +101,8 @@ impl Fresh {
         Ok(Snapshot { policies: Arc::clone(&snapshot.policies), inventory: Arc::new(inventory) })
     }
 
-    /// Leaves `intents` on the Platform of `policy` as it is in `inventory`, which must come from [`Fresh::read`].
-    /// Gives false when somebody else wrote the Platform since.
+    /// Leaves `intents` on the Platform of `policy` as it is in `inventory`, which must come from a [`Fresh::read`]
+    /// begun at `now` or later. Gives false when somebody else wrote the Platform since.
     ///
     /// # Errors
     /// When the API server does not take it.
@@ -110,12 +110,12 @@ impl Fresh {
         &self,
         namespace: &str,
         policy: &Policy,
-        inventory: &Inventory,
+        (inventory, now): (&Inventory, Timestamp),
         intents: &[PlatformIntent],
     ) -> Result<bool, FreshError> {
         let Some(platform) = inventory.platforms().get(&policy.name) else { return Ok(false) };
         let old = platform.status.clone().unwrap_or_default();
-        let status = with_intents(policy, inventory, old, intents, Timestamp::now());
+        let status = with_intents(policy, inventory, old, intents, now);
         if status.intents.len() > MOST_INTENTS {
             let platform = format!("{namespace}/{}", policy.name);
             return Err(FreshError::TooMany { platform, count: status.intents.len() });

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
@@ -225,7 +226,7 @@ impl Cluster for Fake {
         &'a self,
         namespace: &'a str,
         policy: &'a Policy,
-        _: &'a Inventory,
+        _: (&'a Inventory, Timestamp),
         intents: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>> {
         assert_eq!(namespace, NAMESPACE);
