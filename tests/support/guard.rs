@@ -66,20 +66,51 @@ impl Guard {
         let folder = tempfile::Builder::new().prefix("guard-").tempdir_in(cluster.folder())?.keep();
         write_kubeconfig(cluster, &folder.join("kubeconfig")).await?;
         let guard = tokio::task::spawn_blocking(move || Self::spawn(&folder, registration)).await??;
-        let ready = eventually("the guard to be ready", async || {
-            let (status, body) = guard.get("/readyz").await?;
-            Ok(if status == 200 { Ok(()) } else { Err(body) })
-        });
-        ready.await.with_context(|| guard.log_tail(""))?;
+        guard.ready().await?;
         if registration == Registration::ByTest {
             guard.register(cluster).await?;
         }
         Ok(guard)
     }
 
+    /// Starts one of several replicas, which share the certificates in `certs` (see [`make_certs`]) and are registered
+    /// by the test. It finds the API server at `server`.
+    #[allow(dead_code, reason = "only the races have replicas")]
+    pub(crate) async fn replica(cluster: &Cluster, certs: &Path, server: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("guard-").tempdir_in(cluster.folder())?.keep();
+        let kubeconfig = folder.join("kubeconfig");
+        write_kubeconfig(cluster, &kubeconfig).await?;
+        let text = std::fs::read_to_string(&kubeconfig)?;
+        std::fs::write(&kubeconfig, text.replace(cluster.server(), server))?;
+        for file in ["tls.crt", "tls.key", "ca.crt"] {
+            std::fs::copy(certs.join(file), folder.join(file))?;
+        }
+        let guard = tokio::task::spawn_blocking(move || Self::run(&folder, Registration::ByTest)).await??;
+        guard.ready().await?;
+        Ok(guard)
+    }
+
+    /// Its address for reviews, `127.0.0.1:PORT`.
+    #[allow(dead_code, reason = "only the races have replicas")]
+    pub(crate) fn https(&self) -> &str {
+        &self.https
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let ready = eventually("the guard to be ready", async || {
+            let (status, body) = self.get("/readyz").await?;
+            Ok(if status == 200 { Ok(()) } else { Err(body) })
+        });
+        ready.await.with_context(|| self.log_tail(""))
+    }
+
     fn spawn(folder: &Path, registration: Registration) -> Result<Self> {
-        let made = Command::new(PROGRAM).arg("certs").arg("--dir").arg(folder).stdout(Stdio::null()).status()?;
-        ensure!(made.success(), "upgrade-guard certs: {made}");
+        make_certs(folder)?;
+        Self::run(folder, registration)
+    }
+
+    /// Runs the guard with the kubeconfig and the certificates in `folder`.
+    fn run(folder: &Path, registration: Registration) -> Result<Self> {
         let log = folder.join("guard.log");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper", PROGRAM, "serve"]);
@@ -111,13 +142,7 @@ impl Guard {
 
     /// Applies the registration as it is printed for a guard at this address.
     async fn register(&self, cluster: &Cluster) -> Result<()> {
-        let folder = self.log.parent().context("the log is in a folder")?;
-        let printed = Command::new(PROGRAM)
-            .args(["webhook", "--url", &format!("https://{}", self.https), "--ca-file"])
-            .arg(folder.join("ca.crt"))
-            .output()?;
-        ensure!(printed.status.success(), "upgrade-guard webhook: {}", printed.status);
-        succeeded(cluster.kubectl_with(&["apply", "-f", "-"], &String::from_utf8(printed.stdout)?).await?).map(drop)
+        register(cluster, &self.https, self.log.parent().context("the log is in a folder")?).await
     }
 
     /// Kills the guard; returns when it is gone.
@@ -183,6 +208,29 @@ impl Samples {
         });
         chosen.map(|(_, value)| value).sum()
     }
+}
+
+/// Makes the certificates of a guard in `folder`.
+pub(crate) fn make_certs(folder: &Path) -> Result<()> {
+    let made = Command::new(PROGRAM).arg("certs").arg("--dir").arg(folder).stdout(Stdio::null()).status()?;
+    ensure!(made.success(), "upgrade-guard certs: {made}");
+    Ok(())
+}
+
+/// Applies the registration as it is printed for guards at `address` with the certificates in `certs`.
+async fn register(cluster: &Cluster, address: &str, certs: &Path) -> Result<()> {
+    let printed = printed_registration(address, certs)?;
+    succeeded(cluster.kubectl_with(&["apply", "-f", "-"], &printed).await?).map(drop)
+}
+
+/// The registration as it is printed for guards at `address` with the certificates in `certs`.
+pub(crate) fn printed_registration(address: &str, certs: &Path) -> Result<String> {
+    let printed = Command::new(PROGRAM)
+        .args(["webhook", "--url", &format!("https://{address}"), "--ca-file"])
+        .arg(certs.join("ca.crt"))
+        .output()?;
+    ensure!(printed.status.success(), "upgrade-guard webhook: {}", printed.status);
+    Ok(String::from_utf8(printed.stdout)?)
 }
 
 /// Applies manifests of this repository.
