@@ -15,6 +15,8 @@ mod lifecycle;
 mod order;
 #[path = "kubernetes/outage.rs"]
 mod outage;
+#[path = "kubernetes/overrides.rs"]
+mod overrides;
 #[path = "kubernetes/platform.rs"]
 mod platform;
 #[path = "kubernetes/readme.rs"]
