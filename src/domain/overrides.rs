@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::decision::{Decision, Reason, Verdict};
+use super::decision::{Decision, Reason};
 use super::policy::Mode;
 use super::rules::{ROWS, Rule};
 
@@ -173,6 +173,7 @@ impl fmt::Display for NotOverridden<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::decision::Verdict;
 
     fn read(text: &str) -> Override {
         Override::parse(text).unwrap_or_else(|error| unreachable!("{text}: {error}"))
