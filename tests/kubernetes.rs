@@ -29,6 +29,8 @@ mod scene;
 mod scope;
 #[path = "kubernetes/smoke.rs"]
 mod smoke;
+#[path = "kubernetes/status.rs"]
+mod status;
 #[path = "kubernetes/versions.rs"]
 mod versions;
 #[path = "kubernetes/ways.rs"]

@@ -36,7 +36,7 @@ pub enum OverrideError {
     #[error("it must have three parts, divided by ';': rules, reason, until. For example: {EXAMPLE}")]
     Parts,
     /// A rule that is none.
-    #[error("'{0}' is no rule; the rules are {codes}. For example: {EXAMPLE}", codes = codes(ROWS.iter().map(|row| row.rule)))]
+    #[error("'{0}' is no rule; the rules are {rules}. For example: {EXAMPLE}", rules = all_codes())]
     Rule(String),
     /// No reason.
     #[error("it gives no reason: write between the ';' why. For example: {EXAMPLE}")]
@@ -47,6 +47,10 @@ pub enum OverrideError {
     /// No end, or one that is no time.
     #[error("its last part must be until= and a time with its zone (RFC 3339), not '{0}'. For example: {EXAMPLE}")]
     Until(String),
+}
+
+fn all_codes() -> String {
+    codes(ROWS.iter().map(|row| row.rule))
 }
 
 /// The codes of `rules`, divided by commas.
@@ -99,9 +103,13 @@ impl Decision {
         if !self.reasons.iter().any(touched) {
             return None;
         }
-        let set_aside = |reason: &Reason| match touched(reason) {
-            true => Reason { mode: Mode::Warn, what: format!("{OVERRIDDEN}{}", reason.what), ..reason.clone() },
-            false => reason.clone(),
+        let set_aside = |reason: &Reason| {
+            let mut reason = reason.clone();
+            if touched(&reason) {
+                reason.mode = Mode::Warn;
+                reason.what.insert_str(0, OVERRIDDEN);
+            }
+            reason
         };
         let reasons = self.reasons.iter().map(set_aside).collect();
         // `of_all` puts each reason where its mode belongs.

@@ -57,6 +57,7 @@ async fn only_who_was_given_the_verb_on_the_policy_may_override_it() -> Result<(
         })
         .await?;
     }
+    kubectl(cluster, "auth can-i override upgradepolicies.guard.gostoa.dev/override-test --as=jane").await?;
     assert!(!may(requester("joe", &["dev"]), POLICY).await?, "neither user nor group has it");
     assert!(!may(requester("jane", &[]), "another").await?, "it is of one policy");
     assert!(!may(Requester::default(), POLICY).await.unwrap_or(false), "nobody");

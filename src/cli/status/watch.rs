@@ -56,7 +56,7 @@ async fn follow(client: Client, args: &Args, paint: Paint) -> anyhow::Result<Out
                 }
                 None => false,
             },
-            _ = redraw.tick() => screen.shown.is_none() || !screen.terminal || screen.draw(&known.platforms(args), true)?,
+            _ = redraw.tick() => !screen.goes_stale() || screen.draw(&known.platforms(args), true)?,
         };
         if !open {
             return outcome(&known.platforms(args), args);
@@ -103,6 +103,11 @@ struct Screen<'a> {
 }
 
 impl Screen<'_> {
+    /// Whether ages on it can be drawn over.
+    fn goes_stale(&self) -> bool {
+        self.terminal && self.shown.is_some()
+    }
+
     /// Draws what is new, and returns whether anybody still reads.
     fn draw(&mut self, platforms: &[Platform], again: bool) -> anyhow::Result<bool> {
         let content = self.rendered(platforms, Timestamp::UNIX_EPOCH)?;
