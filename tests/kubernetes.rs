@@ -15,6 +15,8 @@ mod lifecycle;
 mod order;
 #[path = "kubernetes/outage.rs"]
 mod outage;
+#[path = "kubernetes/overrides.rs"]
+mod overrides;
 #[path = "kubernetes/platform.rs"]
 mod platform;
 #[path = "kubernetes/readme.rs"]
@@ -27,6 +29,8 @@ mod scene;
 mod scope;
 #[path = "kubernetes/smoke.rs"]
 mod smoke;
+#[path = "kubernetes/status.rs"]
+mod status;
 #[path = "kubernetes/versions.rs"]
 mod versions;
 #[path = "kubernetes/ways.rs"]

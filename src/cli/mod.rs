@@ -19,6 +19,7 @@ pub mod plan;
 mod reasons;
 pub mod rules;
 mod serve;
+pub mod status;
 pub mod webhook;
 
 use output::UntilClosed;
@@ -37,6 +38,7 @@ enum Command {
     Serve(serve::Args),
     Check(check::Args),
     Plan(plan::Args),
+    Status(status::Args),
     Demo(demo::Args),
     Rules(rules::Args),
     Crds(crds::Args),
@@ -77,6 +79,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args, out),
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
+            Command::Status(args) => status::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),

@@ -1,5 +1,6 @@
 //! From the cluster to the domain's view: objects to records, records to an inventory, an inventory to a view.
 
+pub mod authorise;
 pub mod change;
 pub mod feed;
 pub mod files;

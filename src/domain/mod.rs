@@ -8,6 +8,7 @@ pub mod image;
 pub mod intent;
 pub mod line;
 pub mod matching;
+pub mod overrides;
 pub mod planner;
 pub mod policy;
 mod policy_check;

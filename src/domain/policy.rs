@@ -343,3 +343,44 @@ pub(super) fn closure(components: &[Component], start: ComponentId) -> Vec<Compo
     }
     found.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_as_strict_as_it_says_and_never_stricter_than_its_policy() {
+        use Mode::{Audit, Enforce, Warn};
+        let policy = |mode, of_rule: Option<Mode>| {
+            let parts = PolicyParts {
+                name: "modes".to_owned(),
+                namespaces: BTreeSet::new(),
+                components: vec![Component::named("api")],
+                max_hop: 1,
+                modes: of_rule.into_iter().flat_map(|mode| [(Rule::Order, mode), (Rule::ZeroDowntime, mode)]).collect(),
+                on_not_yet: OnNotYet::Deny,
+                on_unavailable: OnUnavailable::Deny,
+                mode,
+                min_replicas: 2,
+            };
+            Policy::new(parts).unwrap_or_else(|problems| unreachable!("{problems:?}"))
+        };
+        // The policy's mode, what it says of the rules, and what UG-ORDER (enforced by default) and UG-ZERODOWNTIME
+        // (which warns by default) then are.
+        for (mode, of_rule, order, zero_downtime) in [
+            (Enforce, None, Enforce, Warn),
+            (Enforce, Some(Enforce), Enforce, Enforce),
+            (Enforce, Some(Warn), Warn, Warn),
+            (Enforce, Some(Audit), Audit, Audit),
+            (Warn, None, Warn, Warn),
+            (Warn, Some(Enforce), Warn, Warn),
+            (Warn, Some(Audit), Audit, Audit),
+            (Audit, None, Audit, Audit),
+            (Audit, Some(Enforce), Audit, Audit),
+        ] {
+            let policy = policy(mode, of_rule);
+            let found = (policy.mode_of(Rule::Order), policy.mode_of(Rule::ZeroDowntime));
+            assert_eq!(found, (order, zero_downtime), "policy {mode:?}, rules {of_rule:?}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::objects::{Workload, image};
 use super::review::{Reply, Review};
 use super::texts::restarted;
-use super::world::World;
+use super::world::{World, keycloak, stoa_policy};
 
 fn at(component: &str, version: &str) -> Workload {
     Workload::deployment(component, &image(component, version))
@@ -218,4 +218,37 @@ async fn odd_names_and_tags_do_not_leak_into_the_form_of_a_denial() {
     denied("an odd name", &reply, "UG-VERSION");
     let garbage = Review::update(&odd, &odd.clone().set("/spec/template/spec/containers", "immutable field"));
     assert!(!World::settled("2.2.0").ask(&garbage).await.allowed());
+}
+
+/// Under `mode: Audit` a policy can be tried out on people who know nothing of it.
+#[tokio::test]
+async fn a_policy_that_audits_is_felt_by_nobody() {
+    let mut policy = stoa_policy();
+    policy["spec"]["mode"] = json!("Audit");
+    policy["spec"]["modes"] = json!({"UG-ORDER": "Enforce", "UG-ZERODOWNTIME": "Warn"});
+    let world = World::settled_under(&policy, "2.2.0");
+    let to = |component: &str, version: &str| Review::image(&at(component, "2.2.0"), &image(component, version));
+    for (what, review, rules) in [
+        ("the wrong order", to("portal", "2.3.0"), "UG-ORDER"),
+        ("the wrong order, tried", to("portal", "2.3.0").dry_run(), "UG-ORDER"),
+        ("two lines", to("stoa-gateway", "2.4.0"), "UG-ORDER,UG-SKEW,UG-HOP"),
+        ("no version", to("stoa-gateway", "latest"), "UG-VERSION"),
+        ("no supported version", Review::create(&keycloak("26.0.0").set("/metadata/name", "other")), "UG-SUPPORTED"),
+        (
+            "a version to be warned of",
+            Review::create(&keycloak("25.0.1").set("/metadata/name", "other")),
+            "UG-SUPPORTED",
+        ),
+        ("one replica", Review::scale(&gateway(), 1), "UG-ZERODOWNTIME"),
+    ] {
+        let reply = world.ask(&review).await;
+        assert!(reply.allowed(), "{what}: {}", reply.text());
+        assert_eq!(reply.warnings(), Vec::<&str>::new(), "{what}");
+        let audit = &reply.response["auditAnnotations"];
+        let named = audit["rules"].as_str().unwrap_or_default();
+        assert!(rules.split(',').all(|rule| named.contains(rule)), "{what}: {audit}");
+        assert!(audit["audited"].as_str().is_some_and(|text| text.starts_with("[UG-")), "{what}: {audit}");
+        assert_eq!(audit["verdict"], "Allow", "{what}");
+        assert_eq!((reply.path, reply.decided.len()), ("governed", 1), "{what}");
+    }
 }

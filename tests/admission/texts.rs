@@ -313,12 +313,19 @@ async fn modes_of_rules() {
     let under = |mode: &str| World::settled_under(&modes(&json!({"UG-ORDER": mode, "UG-HOP": mode})), "2.2.0");
     let review = || bump("stoa-gateway", "2.2.0", "2.4.0");
     let only_order = bump("portal", "2.2.0", "2.3.0");
+    let capped = |mode: &str| {
+        let mut policy = modes(&json!({"UG-ORDER": "Enforce", "UG-HOP": "Audit"}));
+        policy["spec"]["mode"] = json!(mode);
+        World::settled_under(&policy, "2.2.0")
+    };
     let gateway_left_out = |mode: &str| under(mode).with(&workload("control-plane-api", "2.3.0"));
     let told = tell(vec![
         ("Warn", gateway_left_out("Warn"), only_order.clone()),
         ("Audit", gateway_left_out("Audit"), only_order),
         ("Warn, beside a rule that is enforced", under("Warn"), review()),
         ("Audit, beside a rule that is enforced", under("Audit"), review()),
+        ("Warn of the whole policy, which enforces rules", capped("Warn"), review()),
+        ("Audit of the whole policy, which enforces rules", capped("Audit"), review()),
     ])
     .await;
     insta::assert_snapshot!(told);

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use upgrade_guard::domain::change::{Budget, Capacity, Change, KeptPods, Move, SchemaState};
 use upgrade_guard::domain::decision::{Decision, Reason, Verdict, decide};
 use upgrade_guard::domain::line::{Lines, Listed, Release};
+use upgrade_guard::domain::overrides::Override;
 use upgrade_guard::domain::policy::{
     Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew, SupportedRange,
 };
-use upgrade_guard::domain::rules::ROWS;
+use upgrade_guard::domain::rules::{ROWS, Rule};
 use upgrade_guard::domain::version::Version;
 use upgrade_guard::domain::view::{ComponentView, Intent, Missing, Rollout, View, WorkloadId, WorkloadView};
 
@@ -80,9 +81,9 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let part = (odd_text(), any::<[bool; MOST]>(), prop::option::of((0..3_u32, 0..2_u32)), any::<bool>(), supported());
-    let modes = prop::collection::vec(mode(), ROWS.len());
+    let modes = (prop::collection::vec(mode(), ROWS.len()), mode());
     (prop::collection::vec(part, 1..=MOST), modes, 0..3_u32, prop::collection::vec(listed_release(), 0..4)).prop_map(
-        |(parts, modes, max_hop, releases)| {
+        |(parts, (modes, mode), max_hop, releases)| {
             let components =
                 parts.into_iter().enumerate().map(|(index, (name, after, skew, uses_database, supported))| {
                     // Odd enough, and still a name of its own.
@@ -110,7 +111,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 modes: ROWS.iter().map(|row| row.rule).zip(modes).collect(),
                 on_not_yet: OnNotYet::Deny,
                 on_unavailable: OnUnavailable::Deny,
-                mode: Mode::Enforce,
+                mode,
                 min_replicas: 2,
             })
             .unwrap();
@@ -183,6 +184,11 @@ fn decided() -> impl Strategy<Value = (Decision, Decision, usize)> {
     })
 }
 
+fn rules() -> impl Strategy<Value = BTreeSet<Rule>> {
+    let all: Vec<Rule> = ROWS.iter().map(|row| row.rule).collect();
+    prop::sample::subsequence(all, 1..=ROWS.len()).prop_map(BTreeSet::from_iter)
+}
+
 fn all(decision: &Decision) -> impl Iterator<Item = &Reason> {
     decision.reasons.iter().chain(&decision.warnings).chain(&decision.audits)
 }
@@ -217,6 +223,29 @@ proptest! {
         }
         let texts = |decision: &Decision| all(decision).map(ToString::to_string).collect::<Vec<_>>();
         prop_assert_eq!(texts(&decision), texts(&again));
+    }
+
+    #[test]
+    fn an_override_takes_away_what_it_names_and_nothing_else((decision, _, _) in decided(), rules in rules()) {
+        let by = Override { rules, reason: "why".into(), until: NOW };
+        let named = |reason: &Reason| by.rules.contains(&reason.rule);
+        let Some(after) = decision.overridden(&by) else {
+            prop_assert!(!decision.reasons.iter().any(named), "{:#?}", decision.reasons);
+            return Ok(());
+        };
+        let left: Vec<Reason> = decision.reasons.iter().filter(|reason| !named(reason)).cloned().collect();
+        prop_assert!(left.len() < decision.reasons.len());
+        prop_assert_eq!(after.verdict, left.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Allow));
+        prop_assert!(after.verdict <= decision.verdict);
+        prop_assert_eq!(&after.reasons, &left);
+        prop_assert_eq!(&after.audits, &decision.audits);
+        prop_assert_eq!(all(&after).count(), all(&decision).count(), "nothing is forgotten");
+        let told = after.warnings.iter().filter(|reason| reason.what.starts_with("overridden: ")).count();
+        prop_assert_eq!(told, decision.reasons.len() - left.len());
+        prop_assert_eq!(after.overridden(&by), None, "once is enough");
+        for reason in all(&after) {
+            check_text(reason)?;
+        }
     }
 
     #[test]

@@ -49,6 +49,18 @@ impl Cluster {
         self.runtime.block_on(all("PlatformReleases", Api::all(self.client.clone())))
     }
 
+    /// The Platforms of one namespace, or of all.
+    pub(in crate::cli) fn platforms(&self, namespace: Option<&str>) -> anyhow::Result<Vec<Platform>> {
+        let client = self.client.clone();
+        let api = namespace.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
+        self.runtime.block_on(all("Platforms", api))
+    }
+
+    /// Runs `question` with a client of the cluster.
+    pub(in crate::cli) fn block_on<T>(&self, question: impl AsyncFnOnce(Client) -> T) -> T {
+        self.runtime.block_on(question(self.client.clone()))
+    }
+
     /// What is in `namespaces`.
     pub(in crate::cli) fn installs<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> anyhow::Result<State> {
         let mut state = BTreeMap::new();
