@@ -25,6 +25,7 @@ use crate::domain::policy::Policy;
 use crate::domain::view::WorkloadId;
 
 mod envelope;
+mod hold;
 mod policy;
 pub mod register;
 pub mod registration;
@@ -34,6 +35,15 @@ mod workload;
 pub use envelope::BadReview;
 use envelope::Request;
 pub use render::Caller;
+
+/// Which of the two webhooks a review is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Webhook {
+    /// The validating one, which refuses.
+    Validate,
+    /// The mutating one, which holds rollouts.
+    Mutate,
+}
 
 /// The largest review that is read. An update carries the object twice, and etcd holds objects up to 1.5 MiB.
 pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
@@ -58,7 +68,8 @@ pub trait Cluster: Send + Sync {
 pub trait Observer: Send + Sync {
     /// A governed change was judged, and answered as told. It must not wait for anything.
     fn judged(&self, judged: &Judged<'_>);
-    /// An answer was given along `path` (`fast`, `governed`, `unavailable`, `policy`, `other`, `bad`) after `elapsed`.
+    /// An answer was given along `path` (`fast`, `governed`, `unavailable`, `policy`, `other`, `bad`, and `mutate`
+    /// for all of the mutating webhook) after `elapsed`.
     fn answered(&self, path: &'static str, elapsed: Duration);
 }
 
@@ -128,22 +139,29 @@ impl Admission {
         Self { cluster, observer }
     }
 
-    /// The HTTP routes: `POST /validate`.
+    /// The HTTP routes: `POST /validate` and `POST /mutate`.
     pub fn router(self) -> Router {
-        Router::new().route("/validate", post(validate)).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(self)
+        let answer = |webhook: Webhook| {
+            post(async move |State(admission): State<Self>, Query(limits): Query<Limits>, body: Bytes| {
+                respond(&admission, webhook, &limits, &body).await
+            })
+        };
+        let routes = Router::new().route(registration::VALIDATE, answer(Webhook::Validate));
+        let routes = routes.route(registration::MUTATE, answer(Webhook::Mutate));
+        routes.layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(self)
     }
 
-    /// Answers one review within `deadline`.
+    /// Answers one review of `webhook` within `deadline`.
     ///
     /// # Errors
     /// When `body` is no review that could be answered.
-    pub async fn answer(&self, body: &[u8], deadline: Duration) -> Result<Vec<u8>, BadReview> {
+    pub async fn answer(&self, webhook: Webhook, body: &[u8], deadline: Duration) -> Result<Vec<u8>, BadReview> {
         let started = Instant::now();
         let answer = match envelope::read(body) {
             Ok(request) => {
                 let span = info_span!("review", uid = %request.uid, kind = %request.kind.kind,
                     namespace = request.namespace.as_deref().unwrap_or_default(), name = %request.name);
-                self.review(&request, deadline).instrument(span).await
+                self.review(webhook, &request, deadline).instrument(span).await
             }
             Err(envelope::Unread::Denied(response)) => Answer { response: *response, path: "bad" },
             Err(envelope::Unread::Bad(error)) => {
@@ -155,14 +173,16 @@ impl Admission {
         envelope::write(answer.response)
     }
 
-    async fn review(&self, request: &Request<'_>, deadline: Duration) -> Answer {
-        match tokio::time::timeout(deadline, self.dispatch(request)).await {
+    async fn review(&self, webhook: Webhook, request: &Request<'_>, deadline: Duration) -> Answer {
+        match tokio::time::timeout(deadline, self.dispatch(webhook, request)).await {
             Ok(answer) => answer,
+            // The validating webhook comes after, and says it.
+            Err(_) if webhook == Webhook::Mutate => hold::as_it_is(request),
             Err(_) => render::unavailable(request, "the cluster view is not complete yet"),
         }
     }
 
-    async fn dispatch(&self, request: &Request<'_>) -> Answer {
+    async fn dispatch(&self, webhook: Webhook, request: &Request<'_>) -> Answer {
         let subresource = request.sub_resource.as_deref().unwrap_or_default();
         // Nothing is held back from being deleted: an object that cannot go is worse than any order.
         let relevant = matches!(request.operation, Operation::Create | Operation::Update);
@@ -171,6 +191,8 @@ impl Admission {
             .into_iter()
             .find(|kind| kind.plural() == request.resource.resource && kind.api_version().0 == group);
         match (kind, subresource) {
+            (Some(kind), "") if relevant && webhook == Webhook::Mutate => hold::mutate(self, request, kind).await,
+            _ if webhook == Webhook::Mutate => hold::as_it_is(request),
             _ if !relevant => render::allowed(request),
             (Some(kind), "") => workload::review(self, request, kind).await,
             (Some(kind), "scale") => workload::review_scale(self, request, kind).await,
@@ -180,8 +202,8 @@ impl Admission {
     }
 }
 
-async fn validate(State(admission): State<Admission>, Query(limits): Query<Limits>, body: Bytes) -> Response {
-    match admission.answer(&body, limits.deadline()).await {
+async fn respond(admission: &Admission, webhook: Webhook, limits: &Limits, body: &[u8]) -> Response {
+    match admission.answer(webhook, body, limits.deadline()).await {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }

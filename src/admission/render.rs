@@ -101,6 +101,17 @@ pub(super) fn decision(request: &Request<'_>, decision: &Decision, moves: &str) 
     if passes { response } else { refuse(response, &denial(request, decision)) }
 }
 
+/// The response that lets a change be stored with its rollout held; `stays` when it was held before.
+pub(super) fn held(request: &Request<'_>, decision: &Decision, moves: &str, stays: bool) -> AdmissionResponse {
+    let mut response = admitted(request);
+    let held = decision.reasons.first().map(|reason| reason.held(stays));
+    let warnings = decision.warnings.iter().map(Reason::short);
+    response.warnings = Some(held.into_iter().chain(warnings).map(|text| tame(&text)).collect());
+    annotate(&mut response, decision, moves);
+    response.audit_annotations.insert("held".to_owned(), "true".to_owned());
+    response
+}
+
 /// The text of a refusal, with a hint for the caller when waiting is all it takes, and the command that shows the way.
 fn denial(request: &Request<'_>, decision: &Decision) -> String {
     let hint = Caller::of(request).hint().filter(|_| decision.verdict == Verdict::NotYet);

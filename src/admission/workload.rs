@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::value::RawValue;
 
+use super::hold::{self, Subject};
 use super::{Admission, Answer, Judged, Outcome, Request, render};
 use crate::cluster::change::change;
 use crate::cluster::inventory::Inventory;
@@ -23,34 +24,48 @@ pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: W
         Ok(None) => return render::allowed(request),
         Err(answer) => return *answer,
     };
-    let new = match record(kind, request, request.object) {
-        Ok(Some(new)) => new,
-        Ok(None) => return refuse(request, "the request carries no object"),
-        Err(error) => return refuse(request, &error.to_string()),
+    let (old, new) = match objects(request, kind) {
+        Ok(objects) => objects,
+        Err(error) => return refuse(request, &error),
     };
-    let old = match record(kind, request, request.old_object) {
-        // What is created had no state before, and what is updated had one: a request that says otherwise could make
-        // a move look like none.
-        Ok(Some(_)) if request.operation == Operation::Create => {
-            return refuse(request, "it is new and has an old object");
-        }
-        Ok(None) if request.operation == Operation::Update => {
-            return refuse(request, "the request carries no old object");
-        }
-        Ok(old) => old,
-        Err(error) => return refuse(request, &error.to_string()),
+    let inventory = || inventory_before(&snapshot, old.as_ref(), &new);
+    let subject = match hold::subject(request, &snapshot, old.as_ref(), &new, &inventory) {
+        Subject::Judged(subject) => subject,
+        Subject::Held => return Answer { path: "fast", ..render::allowed(request) },
     };
-    let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, old.as_ref(), &new));
+    let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, old.as_ref(), &subject));
     if changes.is_empty() {
         return Answer { path: "fast", ..render::allowed(request) };
     }
-    // The request itself tells the workload's state better than any cache.
+    let mut answer = conclude(admission, request, &inventory(), &changes);
+    hold::explain(&mut answer, &changes, old.as_ref(), &subject);
+    answer
+}
+
+/// The workload before and after the request.
+pub(super) fn objects(
+    request: &Request<'_>,
+    kind: WorkloadKind,
+) -> Result<(Option<WorkloadRecord>, WorkloadRecord), String> {
+    let read = |object| record(kind, request, object).map_err(|error| error.to_string());
+    let new = read(request.object)?.ok_or("the request carries no object")?;
+    match read(request.old_object)? {
+        // What is created had no state before, and what is updated had one: a request that says otherwise could make
+        // a move look like none.
+        Some(_) if request.operation == Operation::Create => Err("it is new and has an old object".to_owned()),
+        None if request.operation == Operation::Update => Err("the request carries no old object".to_owned()),
+        old => Ok((old, new)),
+    }
+}
+
+/// What is known from before the request, which itself tells the workload's state better than any cache.
+pub(super) fn inventory_before(snapshot: &Snapshot, old: Option<&WorkloadRecord>, new: &WorkloadRecord) -> Inventory {
     let mut inventory = (*snapshot.inventory).clone();
     match old {
-        Some(old) => inventory.put_workload(old),
+        Some(old) => inventory.put_workload(old.clone()),
         None => inventory.remove_workload(&new.id()),
     }
-    conclude(admission, request, &inventory, &changes)
+    inventory
 }
 
 /// Reviews a change of the number of pods alone.
@@ -77,13 +92,13 @@ pub(super) async fn review_scale(admission: &Admission, request: &Request<'_>, k
 }
 
 /// What is known of the request's namespace; `Ok(None)` when it is not governed.
-async fn snapshot(admission: &Admission, request: &Request<'_>) -> Result<Option<Snapshot>, Box<Answer>> {
+pub(super) async fn snapshot(admission: &Admission, request: &Request<'_>) -> Result<Option<Snapshot>, Box<Answer>> {
     let Some(namespace) = request.namespace.as_deref() else { return Ok(None) };
     admission.cluster.snapshot(namespace).await.map_err(|why| Box::new(render::unavailable(request, &why)))
 }
 
 /// The changes that the namespace's policies see, with their policies.
-fn changes(snapshot: &Snapshot, change: impl Fn(&Policy) -> Option<Change>) -> Vec<(&Policy, Change)> {
+pub(super) fn changes(snapshot: &Snapshot, change: impl Fn(&Policy) -> Option<Change>) -> Vec<(&Policy, Change)> {
     snapshot.policies.iter().filter_map(|policy| Some((policy.as_ref(), change(policy)?))).collect()
 }
 
@@ -96,13 +111,7 @@ fn conclude(
     let now = Timestamp::now();
     let decisions = changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy, now), change, now));
     let decision = Decision::of_all(decisions);
-    let moves = changes.iter().flat_map(|(policy, change)| {
-        change.moves.iter().map(|step| {
-            let from = step.from.as_ref().map(|from| format!("{from} -> ")).unwrap_or_default();
-            format!("{} {from}{}", policy.component(step.component).name, step.to)
-        })
-    });
-    let moves = tame(&moves.collect::<Vec<_>>().join(", "));
+    let moves = moves_of(changes);
     tracing::info!(verdict = %decision.verdict, moves = moves, dry_run = request.is_dry_run(), reason = decision.denial(), "decided");
     let response = render::decision(request, &decision, &moves);
     if let Some((_, change)) = changes.first() {
@@ -117,6 +126,17 @@ fn conclude(
         });
     }
     Answer { response, path: "governed" }
+}
+
+/// The moves of `changes`, as the log and the audit log have them.
+pub(super) fn moves_of(changes: &[(&Policy, Change)]) -> String {
+    let moves = changes.iter().flat_map(|(policy, change)| {
+        change.moves.iter().map(|step| {
+            let from = step.from.as_ref().map(|from| format!("{from} -> ")).unwrap_or_default();
+            format!("{} {from}{}", policy.component(step.component).name, step.to)
+        })
+    });
+    tame(&moves.collect::<Vec<_>>().join(", "))
 }
 
 fn refuse(request: &Request<'_>, error: &str) -> Answer {

@@ -17,6 +17,7 @@ mod input;
 mod output;
 pub mod plan;
 mod reasons;
+mod release;
 pub mod rules;
 mod serve;
 pub mod webhook;
@@ -37,6 +38,7 @@ enum Command {
     Serve(serve::Args),
     Check(check::Args),
     Plan(plan::Args),
+    Release(release::Args),
     Demo(demo::Args),
     Rules(rules::Args),
     Crds(crds::Args),
@@ -77,6 +79,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args, out),
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
+            Command::Release(args) => release::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),

@@ -22,8 +22,10 @@ use crate::cluster::files::{Manifests, Source};
 use crate::cluster::index::SharedIndex;
 use crate::cluster::snapshot::Snapshot;
 use crate::cluster::watch::{self, WatchObserver};
+use crate::controller::holds;
 use crate::domain::decision::Reason;
 use crate::domain::policy::Policy;
+use crate::domain::view::WorkloadId;
 use crate::server::metrics::{Metrics, Review};
 use crate::server::readiness::{Gate, Readiness};
 use crate::server::shutdown::{Ended, signals};
@@ -156,6 +158,7 @@ async fn from_kubernetes(
     let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
     let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()) });
     let index = SharedIndex::new();
+    tokio::spawn(ending.clone().run_until_cancelled_owned(let_go_again_and_again(client.clone(), index.clone())));
     let watches = watch::run(client, index.clone(), Arc::clone(&observer) as Arc<dyn WatchObserver>, ending.clone());
     let feed = watches.then(|result| async move {
         match result {
@@ -165,6 +168,31 @@ async fn from_kubernetes(
         }
     });
     Ok((Arc::new(WatchedCluster { index }), feed.boxed(), observer))
+}
+
+/// Lets go what is held when it may go on.
+async fn let_go_again_and_again(client: kube::Client, index: SharedIndex) {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if !index.is_synced() {
+            continue;
+        }
+        let namespaces: Vec<String> = index.read(|index| index.namespaces().map(str::to_owned).collect());
+        for namespace in &namespaces {
+            let Some(snapshot) = index.snapshot(namespace) else { continue };
+            if let Err(error) = holds::let_go(&client, &snapshot, namespace, jiff::Timestamp::now()).await {
+                tracing::warn!(%error, namespace, "cannot let go what is held");
+            }
+        }
+        let governed = |namespace: &str, workload: &WorkloadId| {
+            index.snapshot(namespace).is_some_and(|snapshot| snapshot.inventory.workload(workload).is_some())
+        };
+        if let Err(error) = holds::let_go_ungoverned(&client, governed).await {
+            tracing::warn!(%error, "cannot let go what no policy governs");
+        }
+    }
 }
 
 /// The cluster as the watches see it.

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod feed;
 pub mod files;
+pub mod hold;
 pub mod index;
 pub mod inventory;
 pub mod ledger;

@@ -1,0 +1,222 @@
+//! Holding a rollout that only has to wait, instead of refusing it: `POST /mutate`, and what `/validate` makes of it.
+//!
+//! `/mutate` judges a workload as if the guard did not hold it, and then places the hold, leaves it or takes it out. It
+//! refuses nothing: what it does not hold, `/validate` judges as it is.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::workload::{changes, inventory_before, moves_of, objects, snapshot};
+use super::{Admission, Answer, Judged, Outcome, Request, render};
+use crate::api::HELD_LABEL;
+use crate::cluster::change::change;
+use crate::cluster::hold::{Hold, KINDS, lift};
+use crate::cluster::inventory::Inventory;
+use crate::cluster::object::WorkloadKind;
+use crate::cluster::record::WorkloadRecord;
+use crate::cluster::snapshot::Snapshot;
+use crate::domain::change::Change;
+use crate::domain::decision::{Decision, Verdict, decide};
+use crate::domain::policy::{OnNotYet, Policy};
+use crate::domain::view::Rollout;
+
+/// The path of these answers, for whoever counts.
+const PATH: &str = "mutate";
+
+/// Answers `/mutate` for a workload's creation or update.
+pub(super) async fn mutate(admission: &Admission, request: &Request<'_>, kind: WorkloadKind) -> Answer {
+    let Ok(Some(snapshot)) = snapshot(admission, request).await else { return as_it_is(request) };
+    let Ok((old, new)) = objects(request, kind) else { return as_it_is(request) };
+    let stays = old.as_ref().is_some_and(|old| old.held);
+    let same_template = stays && has_same_template(request);
+    if !KINDS.contains(&kind) || (same_template && new.held) {
+        // Applied again, or scaled: the controller lets it go when it may.
+        return as_it_is(request);
+    }
+    let theirs = is_someones_pause(old.as_ref(), &new);
+    let subject = if theirs { new } else { new.unheld() };
+    let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, old.as_ref(), &subject));
+    let decisions = match changes.as_slice() {
+        [] => vec![],
+        changes => decisions(changes, &inventory_before(&snapshot, old.as_ref(), &subject)),
+    };
+    match decisions.iter().map(|decision| decision.verdict).max().unwrap_or(Verdict::Allow) {
+        Verdict::Allow if theirs || !is_marked(request) => as_it_is(request),
+        Verdict::Allow => with_patch(as_it_is(request), request, |object| lift(kind, object)),
+        Verdict::NotYet if holds_all(&changes, &decisions) && obstacle(old.as_ref(), &subject).is_none() => {
+            let decision = Decision::of_all(decisions);
+            let moves = moves_of(&changes);
+            tell(admission, request, &changes, &decision, &moves);
+            let answer = Answer { response: render::held(request, &decision, &moves, stays), path: PATH };
+            let hold = hold_for(request, &decision, same_template);
+            with_patch(answer, request, |object| {
+                lift(kind, object);
+                hold.place(kind, object);
+            })
+        }
+        Verdict::NotYet | Verdict::Never => as_it_is(request),
+    }
+}
+
+/// The answer that changes nothing.
+pub(super) fn as_it_is(request: &Request<'_>) -> Answer {
+    Answer { path: PATH, ..render::allowed(request) }
+}
+
+/// `answer` with the patch that makes what `edit` makes of the request's object. Without its patch an answer admits what
+/// `/validate` will look at as it is.
+fn with_patch(answer: Answer, request: &Request<'_>, edit: impl FnOnce(&mut Value)) -> Answer {
+    let Some(object) = json(request.object) else { return answer };
+    let mut edited = object.clone();
+    edit(&mut edited);
+    let patch = json_patch::diff(&object, &edited);
+    if patch.0.is_empty() {
+        return answer;
+    }
+    let response = answer.response.clone().with_patch(patch);
+    Answer { response: response.unwrap_or(answer.response), ..answer }
+}
+
+fn tell(admission: &Admission, request: &Request<'_>, changes: &[(&Policy, Change)], decision: &Decision, moves: &str) {
+    tracing::info!(moves, dry_run = request.is_dry_run(), reason = decision.denial(), "held");
+    if let Some((_, change)) = changes.first() {
+        admission.observer.judged(&Judged {
+            namespace: request.namespace.as_deref().unwrap_or_default(),
+            workload: &change.workload,
+            changes,
+            decision,
+            outcome: Outcome::Held,
+            dry_run: request.is_dry_run(),
+            user: &request.user_info.username,
+        });
+    }
+}
+
+/// What the hold says. A workload that goes on waiting for the same says the same, so that nothing changes.
+fn hold_for(request: &Request<'_>, decision: &Decision, same_template: bool) -> Hold {
+    let [old, new] = [request.old_object, request.object].map(|object| Hold::of(&json(object)?));
+    let since = |hold: Hold| Some(hold.since).filter(|since| since.parse::<Timestamp>().is_ok());
+    match old {
+        Some(old) if same_template => old,
+        old => {
+            // Another webhook may have this one called again on its own patch.
+            let since = old.and_then(since).or_else(|| new.and_then(since));
+            let now = || Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let worst = decision.reasons.first();
+            Hold {
+                rule: worst.map(|reason| reason.rule.to_string()).unwrap_or_default(),
+                waits_for: worst.map(|reason| reason.what.clone()).unwrap_or_default(),
+                since: since.unwrap_or_else(now),
+            }
+        }
+    }
+}
+
+fn json(object: Option<&RawValue>) -> Option<Value> {
+    serde_json::from_str(object?.get()).ok()
+}
+
+/// Whether the object says anything of a hold. All its keys begin like the label's.
+fn is_marked(request: &Request<'_>) -> bool {
+    request.object.is_some_and(|object| object.get().contains(HELD_LABEL))
+}
+
+/// Whether the pods are to be made of the same as before.
+fn has_same_template(request: &Request<'_>) -> bool {
+    let [old, new] = [request.old_object, request.object].map(|object| {
+        let mut object = json(object)?;
+        object.pointer_mut("/spec/template").map(Value::take)
+    });
+    old.is_some() && old == new
+}
+
+fn decisions(changes: &[(&Policy, Change)], inventory: &Inventory) -> Vec<Decision> {
+    let now = Timestamp::now();
+    changes.iter().map(|(policy, change)| decide(policy, &inventory.view(policy, now), change, now)).collect()
+}
+
+/// Whether every policy that lets the change wait wants it held.
+fn holds_all(changes: &[(&Policy, Change)], decisions: &[Decision]) -> bool {
+    let waiting = changes.iter().zip(decisions).filter(|(_, decision)| decision.verdict != Verdict::Allow);
+    waiting.into_iter().all(|((policy, _), _)| policy.on_not_yet == OnNotYet::Hold)
+}
+
+/// Whether the workload is paused, and not by the guard.
+fn is_someones_pause(old: Option<&WorkloadRecord>, new: &WorkloadRecord) -> bool {
+    new.paused && (!new.held || old.is_some_and(|old| old.paused && !old.held))
+}
+
+/// Why a change to `new`, which the guard does not hold, cannot be held; `None` when it can.
+fn obstacle(old: Option<&WorkloadRecord>, new: &WorkloadRecord) -> Option<String> {
+    let is_set = new.kind == WorkloadKind::StatefulSet;
+    let has_pods = |old: &WorkloadRecord| old.pods.as_ref().is_some_and(|pods| pods.total > 0);
+    if !KINDS.contains(&new.kind) {
+        Some(format!("A {} cannot be held.", new.kind.as_str()))
+    } else if new.paused {
+        Some("A workload that someone else has paused is not held.".to_owned())
+    } else if is_set && new.kept_back == u32::MAX {
+        Some("A StatefulSet that is updated OnDelete cannot be held.".to_owned())
+    } else if old.is_some_and(|old| old.rollout != Rollout::Settled && !old.held) {
+        // The template that it rolls to would be gone.
+        Some("A workload in the middle of its own rollout is not held.".to_owned())
+    } else if is_set && !(new.replicas > 0 && old.is_some_and(has_pods)) {
+        // Its first pods are of the new revision, whatever its partition says.
+        Some("A StatefulSet without pods cannot be held.".to_owned())
+    } else {
+        None
+    }
+}
+
+// --- what `/validate` asks
+
+/// What `/validate` is to judge.
+pub(super) enum Subject {
+    /// The workload as it takes effect.
+    Judged(WorkloadRecord),
+    /// Nothing: the workload is held, as it should be.
+    Held,
+}
+
+/// What there is to judge in a request for `new`. What is held has no effect now, and is only looked at for what it
+/// may never do; a hold that the guard would not have placed counts for nothing.
+pub(super) fn subject(
+    request: &Request<'_>,
+    snapshot: &Snapshot,
+    old: Option<&WorkloadRecord>,
+    new: &WorkloadRecord,
+    inventory: &dyn Fn() -> Inventory,
+) -> Subject {
+    if !new.held {
+        return Subject::Judged(new.clone());
+    }
+    let stays = old.is_some_and(|old| old.held);
+    let free = new.unheld();
+    let wanted = snapshot.policies.iter().any(|policy| policy.on_not_yet == OnNotYet::Hold);
+    if !stays && (!wanted || is_someones_pause(old, new) || obstacle(old, &free).is_some()) {
+        return Subject::Judged(WorkloadRecord { held: false, ..new.clone() });
+    }
+    if stays && has_same_template(request) {
+        return Subject::Held;
+    }
+    let changes = changes(snapshot, |policy| change(policy, &snapshot.inventory, old, &free));
+    let never = || decisions(&changes, &inventory()).iter().any(|decision| decision.verdict == Verdict::Never);
+    if !changes.is_empty() && never() { Subject::Judged(free) } else { Subject::Held }
+}
+
+/// Says in a refusal why the change could not be held, where its policies would have it held.
+pub(super) fn explain(
+    answer: &mut Answer,
+    changes: &[(&Policy, Change)],
+    old: Option<&WorkloadRecord>,
+    new: &WorkloadRecord,
+) {
+    let response = &mut answer.response;
+    let waits = response.audit_annotations.get("verdict").is_some_and(|verdict| verdict == Verdict::NotYet.as_str());
+    if response.allowed || !waits || !changes.iter().all(|(policy, _)| policy.on_not_yet == OnNotYet::Hold) {
+        return;
+    }
+    if let Some(why) = obstacle(old, new) {
+        response.result.message = format!("{} {why}", response.result.message);
+    }
+}
