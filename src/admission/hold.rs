@@ -217,6 +217,9 @@ pub(super) fn explain(
         return;
     }
     if let Some(why) = obstacle(old, new) {
-        response.result.message = format!("{} {why}", response.result.message);
+        // The command that shows the way stands last, without a full stop that would be copied with it.
+        let message = std::mem::take(&mut response.result.message);
+        let (reasons, way) = message.find(render::WAY).map_or((message.as_str(), ""), |at| message.split_at(at));
+        response.result.message = format!("{reasons} {why}{way}");
     }
 }

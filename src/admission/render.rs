@@ -119,12 +119,15 @@ fn denial(request: &Request<'_>, decision: &Decision) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// What stands before the command that shows the way.
+pub(super) const WAY: &str = " The way there: ";
+
 /// The command that shows the steps to the version asked for, where steps can lead there.
 fn way(request: &Request<'_>, decision: &Decision) -> Option<String> {
     let Reason { rule, component, to, .. } = decision.reasons.first()?;
     let (namespace, to) = (request.namespace.as_deref()?, to.as_ref()?.known()?);
     matches!(rule, Rule::Order | Rule::Skew | Rule::Hop)
-        .then(|| format!("The way there: upgrade-guard plan --live -n {namespace} --to {component}={to}"))
+        .then(|| format!("{}upgrade-guard plan --live -n {namespace} --to {component}={to}", WAY.trim_start()))
 }
 
 /// What the audit log keeps of a decision.
