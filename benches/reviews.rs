@@ -198,7 +198,8 @@ fn line(what: &str, connections: usize, who: &str, measured: &Measured) {
 
 /// Both servers, one after the other, and the ratio.
 async fn compare(tls: &Arc<Tls>, folder: &std::path::Path, what: &str, world: &world::World, body: &Bytes) {
-    let expected = Bytes::from(world.admission().answer(body, Duration::from_secs(4)).await.unwrap());
+    let expected =
+        Bytes::from(world.admission().answer(Webhook::Validate, body, Duration::from_secs(4)).await.unwrap());
     for connections in [1, 16] {
         let (address, serve) = bare(tls, expected.clone()).await;
         let base = while_serving(serve, measure(tls, address, connections, body, &expected)).await;
@@ -223,7 +224,7 @@ async fn by_cluster_size(body: &Bytes) {
         let begun = Instant::now();
         while begun.elapsed() < MEASURED && latencies.len() < MOST {
             let sent = Instant::now();
-            admission.answer(body, Duration::from_secs(4)).await.unwrap();
+            admission.answer(Webhook::Validate, body, Duration::from_secs(4)).await.unwrap();
             latencies.push(sent.elapsed());
         }
         let took = begun.elapsed();

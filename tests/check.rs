@@ -9,6 +9,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 const STOA: [&str; 2] = ["--policy", "stoa/policy.yaml"];
+const STOA_HOLD: [&str; 2] = ["--policy", "stoa/policy-hold.yaml"];
 const SHOP: [&str; 4] = ["--policy", "shop/policy.yaml", "--release", "shop/releases.yaml"];
 
 fn binary(arguments: &[&str]) -> Command {
@@ -48,6 +49,28 @@ fn one_commit_that_bumps_everything_has_an_order() {
 #[test]
 fn the_way_back_is_the_other_way_round() {
     assert_snapshot!(check(&STOA, "stoa/2.3.yaml", "stoa/2.2", &[]));
+}
+
+#[test]
+fn under_hold_one_commit_converges_by_itself() {
+    assert_snapshot!("hold_up", check(&STOA_HOLD, "stoa/2.2", "stoa/2.3.yaml", &[]));
+    assert_snapshot!("hold_back", check(&STOA_HOLD, "stoa/2.3.yaml", "stoa/2.2", &[]));
+    let json = run(
+        &[&["check"], &STOA_HOLD[..], &["--before", "stoa/2.2", "--after", "stoa/2.3.yaml", "-o", "json"]].concat()
+    );
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let foretold = &json["installs"][0]["allAtOnce"];
+    assert_eq!(
+        (foretold["heldAtFirst"].as_array().unwrap().len(), &foretold["refusedAtFirst"]),
+        (3, &serde_json::json!([]))
+    );
+}
+
+#[test]
+fn under_hold_what_cannot_be_held_is_told() {
+    let [before, after] = ["stoa/2.2-gateway-on-each-node.yaml", "stoa/2.3-gateway-on-each-node.yaml"];
+    assert_snapshot!("hold_daemon_set", check(&STOA_HOLD, before, after, &[]));
+    assert_snapshot!("hold_never", check(&STOA_HOLD, "stoa/2.2", "stoa/2.4.yaml", &[]));
 }
 
 #[test]

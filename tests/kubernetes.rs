@@ -5,6 +5,8 @@ mod support;
 
 #[path = "kubernetes/ask.rs"]
 mod ask;
+#[path = "kubernetes/hold.rs"]
+mod hold;
 #[path = "kubernetes/index.rs"]
 mod index;
 #[path = "kubernetes/kinds.rs"]

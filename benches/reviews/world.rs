@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
 use upgrade_guard::api::PlatformIntent;
+use upgrade_guard::cluster::authorise::Requester;
 use upgrade_guard::cluster::inventory::Inventory;
 use upgrade_guard::cluster::snapshot::Snapshot;
 use upgrade_guard::domain::policy::Policy;
@@ -78,6 +79,10 @@ impl Cluster for Seen {
         _: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>> {
         futures::future::ready(Ok(true)).boxed()
+    }
+
+    fn may_override<'a>(&'a self, _: &'a Requester, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, String>> {
+        futures::future::ready(Ok(false)).boxed()
     }
 
     fn policy(&self, _name: &str) -> Option<Arc<Policy>> {

@@ -1,13 +1,12 @@
 //! The envelope of a review: bytes to request, response to bytes.
 
-use std::collections::BTreeMap;
-
 use kube::core::admission::{AdmissionResponse, Operation};
 use kube::core::{GroupVersionKind, GroupVersionResource};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::render;
+use crate::cluster::authorise::Requester;
 
 /// The only version of reviews.
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -37,20 +36,6 @@ pub(super) enum Unread {
 struct Review<R> {
     api_version: String,
     request: R,
-}
-
-/// Who asks, as the API server has authenticated them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct UserInfo {
-    /// The name.
-    pub(super) username: String,
-    /// An id that differs when a name is used again.
-    pub(super) uid: String,
-    /// The groups.
-    pub(super) groups: Vec<String>,
-    /// What else the authenticator tells.
-    pub(super) extra: BTreeMap<String, Vec<String>>,
 }
 
 /// A request as the reviews see it. The objects stay text until it is known what to read them as, and what of them.
@@ -85,7 +70,7 @@ pub(super) struct Request<'a> {
     pub(super) dry_run: Option<bool>,
     /// Who asks.
     #[serde(default)]
-    pub(super) user_info: UserInfo,
+    pub(super) user_info: Requester,
     /// How it is to be done.
     #[serde(borrow, default)]
     pub(super) options: Option<&'a RawValue>,

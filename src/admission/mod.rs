@@ -18,7 +18,8 @@ use kube::core::admission::{AdmissionResponse, Operation};
 use serde::Deserialize;
 use tracing::{Instrument, info_span};
 
-use crate::api::PlatformIntent;
+use crate::api::{PlatformIntent, PlatformOverride};
+use crate::cluster::authorise::Requester;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::object::WorkloadKind;
 use crate::cluster::snapshot::Snapshot;
@@ -28,6 +29,7 @@ use crate::domain::policy::Policy;
 use crate::domain::view::WorkloadId;
 
 mod envelope;
+mod hold;
 mod judge;
 mod policy;
 pub mod register;
@@ -38,6 +40,15 @@ mod workload;
 pub use envelope::BadReview;
 use envelope::Request;
 pub use render::Caller;
+
+/// Which of the two webhooks a review is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Webhook {
+    /// The validating one, which refuses.
+    Validate,
+    /// The mutating one, which holds rollouts.
+    Mutate,
+}
 
 /// The largest review that is read. An update carries the object twice, and etcd holds objects up to 1.5 MiB.
 pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
@@ -78,6 +89,17 @@ pub trait Cluster: Send + Sync {
         intents: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>>;
 
+    /// Whether the user may override the policy, as the API server says within `limit`.
+    ///
+    /// # Errors
+    /// When it does not say, with the reason.
+    fn may_override<'a>(
+        &'a self,
+        who: &'a Requester,
+        policy: &'a str,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<bool, String>>;
+
     /// The policy with this name.
     fn policy(&self, name: &str) -> Option<Arc<Policy>>;
 }
@@ -88,7 +110,8 @@ pub trait Observer: Send + Sync {
     fn lost_race(&self);
     /// A governed change was judged, and answered as told. It must not wait for anything.
     fn judged(&self, judged: &Judged<'_>);
-    /// An answer was given along `path` (`fast`, `governed`, `unavailable`, `policy`, `other`, `bad`) after `elapsed`.
+    /// An answer was given along `path` (`fast`, `governed`, `unavailable`, `policy`, `other`, `bad`, and `mutate`
+    /// for all of the mutating webhook) after `elapsed`.
     fn answered(&self, path: &'static str, elapsed: Duration);
 }
 
@@ -103,6 +126,8 @@ pub struct Judged<'a> {
     pub changes: &'a [(&'a Policy, Change)],
     /// What the rules say.
     pub decision: &'a Decision,
+    /// The override that let it pass.
+    pub overridden: Option<&'a PlatformOverride>,
     /// What the answer was.
     pub outcome: Outcome,
     /// Whether nothing is to be stored.
@@ -158,22 +183,29 @@ impl Admission {
         Self { cluster, observer }
     }
 
-    /// The HTTP routes: `POST /validate`.
+    /// The HTTP routes: `POST /validate` and `POST /mutate`.
     pub fn router(self) -> Router {
-        Router::new().route("/validate", post(validate)).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(self)
+        let answer = |webhook: Webhook| {
+            post(async move |State(admission): State<Self>, Query(limits): Query<Limits>, body: Bytes| {
+                respond(&admission, webhook, &limits, &body).await
+            })
+        };
+        let routes = Router::new().route(registration::VALIDATE, answer(Webhook::Validate));
+        let routes = routes.route(registration::MUTATE, answer(Webhook::Mutate));
+        routes.layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(self)
     }
 
-    /// Answers one review within `deadline`.
+    /// Answers one review of `webhook` within `deadline`.
     ///
     /// # Errors
     /// When `body` is no review that could be answered.
-    pub async fn answer(&self, body: &[u8], deadline: Duration) -> Result<Vec<u8>, BadReview> {
+    pub async fn answer(&self, webhook: Webhook, body: &[u8], deadline: Duration) -> Result<Vec<u8>, BadReview> {
         let started = Instant::now();
         let answer = match envelope::read(body) {
             Ok(request) => {
                 let span = info_span!("review", uid = %request.uid, kind = %request.kind.kind,
                     namespace = request.namespace.as_deref().unwrap_or_default(), name = %request.name);
-                self.review(&request, deadline).instrument(span).await
+                self.review(webhook, &request, deadline).instrument(span).await
             }
             Err(envelope::Unread::Denied(response)) => Answer { response: *response, path: "bad" },
             Err(envelope::Unread::Bad(error)) => {
@@ -185,16 +217,18 @@ impl Admission {
         envelope::write(answer.response)
     }
 
-    async fn review(&self, request: &Request<'_>, deadline: Duration) -> Answer {
+    async fn review(&self, webhook: Webhook, request: &Request<'_>, deadline: Duration) -> Answer {
         let until = tokio::time::Instant::now() + deadline;
-        match tokio::time::timeout_at(until, self.dispatch(request, until)).await {
+        match tokio::time::timeout_at(until, self.dispatch(webhook, request, until)).await {
             Ok(answer) => answer,
+            // The validating webhook comes after, and says it.
+            Err(_) if webhook == Webhook::Mutate => hold::as_it_is(request),
             Err(_) => render::unavailable(request, "the cluster view is not complete yet"),
         }
     }
 
     /// Answers as what is asked about needs it; what an Allow is made sure of with ends before `until`.
-    async fn dispatch(&self, request: &Request<'_>, until: tokio::time::Instant) -> Answer {
+    async fn dispatch(&self, webhook: Webhook, request: &Request<'_>, until: tokio::time::Instant) -> Answer {
         let subresource = request.sub_resource.as_deref().unwrap_or_default();
         // Nothing is held back from being deleted: an object that cannot go is worse than any order.
         let relevant = matches!(request.operation, Operation::Create | Operation::Update);
@@ -203,17 +237,21 @@ impl Admission {
             .into_iter()
             .find(|kind| kind.plural() == request.resource.resource && kind.api_version().0 == group);
         match (kind, subresource) {
+            (Some(kind), "") if relevant && webhook == Webhook::Mutate => {
+                hold::mutate(self, request, kind, until).await
+            }
+            _ if webhook == Webhook::Mutate => hold::as_it_is(request),
             _ if !relevant => render::allowed(request),
             (Some(kind), "") => workload::review(self, request, kind, until).await,
-            (Some(kind), "scale") => workload::review_scale(self, request, kind).await,
+            (Some(kind), "scale") => workload::review_scale(self, request, kind, until).await,
             (None, "") if group == crate::api::GROUP => policy::review(self, request),
             _ => render::allowed(request),
         }
     }
 }
 
-async fn validate(State(admission): State<Admission>, Query(limits): Query<Limits>, body: Bytes) -> Response {
-    match admission.answer(&body, limits.deadline()).await {
+async fn respond(admission: &Admission, webhook: Webhook, limits: &Limits, body: &[u8]) -> Response {
+    match admission.answer(webhook, body, limits.deadline()).await {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }

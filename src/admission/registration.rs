@@ -1,19 +1,21 @@
-//! The webhook's registration with the API server: what it is called for, and how narrowly.
+//! The registration of the two webhooks with the API server: what they are called for, and how narrowly.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
-    WebhookClientConfig,
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
+    ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::core::ObjectMeta;
 
-/// The name of the webhook configuration.
+/// The name of both webhook configurations.
 pub const CONFIGURATION: &str = "upgrade-guard";
 /// The namespace of the guard itself, and its service's name.
 pub const NAMESPACE: &str = "upgrade-guard";
-/// The path of the reviews.
-pub const PATH: &str = "/validate";
+/// The path of the validating webhooks.
+pub const VALIDATE: &str = "/validate";
+/// The path of the mutating webhook.
+pub const MUTATE: &str = "/mutate";
 /// The API server waits this long; the guard answers by itself before.
 const TIMEOUT_SECONDS: i32 = 5;
 
@@ -44,10 +46,10 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// How the API server calls the guard; `ca_bundle` is PEM, and is left out of manifests, because a bundle that
-    /// was rendered would overwrite the one in use.
+    /// How the API server calls the guard at `path`; `ca_bundle` is PEM, and is left out of manifests, because a bundle
+    /// that was rendered would overwrite the one in use.
     #[must_use]
-    pub fn client_config(&self, ca_bundle: Option<&[u8]>) -> WebhookClientConfig {
+    pub fn client_config(&self, path: &str, ca_bundle: Option<&[u8]>) -> WebhookClientConfig {
         let ca_bundle = ca_bundle.map(|pem| ByteString(pem.to_vec()));
         match self {
             Self::Service => WebhookClientConfig {
@@ -55,7 +57,7 @@ impl Endpoint {
                 service: Some(ServiceReference {
                     name: NAMESPACE.to_owned(),
                     namespace: NAMESPACE.to_owned(),
-                    path: Some(PATH.to_owned()),
+                    path: Some(path.to_owned()),
                     port: Some(443),
                 }),
                 url: None,
@@ -63,15 +65,40 @@ impl Endpoint {
             Self::Url(base) => WebhookClientConfig {
                 ca_bundle,
                 service: None,
-                url: Some(format!("{}{PATH}", base.trim_end_matches('/'))),
+                url: Some(format!("{}{path}", base.trim_end_matches('/'))),
             },
         }
     }
 }
 
-/// The webhook configuration with this client configuration.
+/// The mutating webhook, which holds rollouts, with this client configuration. It is called for what the validating one
+/// is called for, as far as that can be held.
 #[must_use]
-pub fn configuration(client: &WebhookClientConfig) -> ValidatingWebhookConfiguration {
+pub fn mutating(client: &WebhookClientConfig) -> MutatingWebhookConfiguration {
+    MutatingWebhookConfiguration {
+        metadata: ObjectMeta { name: Some(CONFIGURATION.to_owned()), ..ObjectMeta::default() },
+        webhooks: Some(vec![MutatingWebhook {
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: client.clone(),
+            // Without it nothing is held, and the validating webhook, which must answer, refuses what has to wait.
+            failure_policy: Some("Ignore".to_owned()),
+            match_conditions: Some(condition("version-pause-or-replicas-changed", WORKLOAD_CHANGED)),
+            match_policy: Some("Equivalent".to_owned()),
+            name: format!("hold.{}", crate::api::GROUP),
+            namespace_selector: Some(governable_namespaces()),
+            // Another webhook may change the image after it.
+            reinvocation_policy: Some("IfNeeded".to_owned()),
+            rules: Some(vec![rule("apps", &["deployments", "statefulsets"], &["CREATE", "UPDATE"])]),
+            side_effects: "NoneOnDryRun".to_owned(),
+            timeout_seconds: Some(TIMEOUT_SECONDS),
+            ..MutatingWebhook::default()
+        }]),
+    }
+}
+
+/// The validating webhooks with this client configuration.
+#[must_use]
+pub fn validating(client: &WebhookClientConfig) -> ValidatingWebhookConfiguration {
     let scale = ["deployments/scale", "statefulsets/scale"];
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta { name: Some(CONFIGURATION.to_owned()), ..ObjectMeta::default() },

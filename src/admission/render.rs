@@ -4,6 +4,7 @@ use kube::core::admission::AdmissionResponse;
 use kube::core::response::{Status, StatusSummary};
 use serde::Deserialize;
 
+use super::judge::Found;
 use super::{Answer, Request};
 use crate::domain::decision::{Decision, Reason, Verdict};
 use crate::domain::rules::Rule;
@@ -80,8 +81,9 @@ pub(super) fn allowed(request: &Request<'_>) -> Answer {
     Answer { response: admitted(request), path: "other" }
 }
 
-/// The response to a decision over a governed change that makes these moves.
-pub(super) fn decision(request: &Request<'_>, decision: &Decision, moves: &str) -> AdmissionResponse {
+/// The response to a governed change.
+pub(super) fn decision(request: &Request<'_>, found: &Found<'_>) -> AdmissionResponse {
+    let Found { decision, .. } = found;
     let mut response = admitted(request);
     // A NotYet that wedged a dry run would also stop the change that makes it legal.
     let passes = match decision.verdict {
@@ -97,31 +99,48 @@ pub(super) fn decision(request: &Request<'_>, decision: &Decision, moves: &str) 
     if !warned.is_empty() {
         response.warnings = Some(warned.iter().map(|reason| tame(&reason.short())).collect());
     }
-    annotate(&mut response, decision, moves);
-    if passes { response } else { refuse(response, &denial(request, decision)) }
+    annotate(&mut response, found);
+    if passes { response } else { refuse(response, &denial(request, found)) }
+}
+
+/// The response that lets a change be stored with its rollout held; `stays` when it was held before.
+pub(super) fn held(request: &Request<'_>, found: &Found<'_>, stays: bool) -> AdmissionResponse {
+    let Found { decision, .. } = found;
+    let mut response = admitted(request);
+    let held = decision.reasons.first().map(|reason| reason.held(stays));
+    let warnings = decision.warnings.iter().map(Reason::short);
+    response.warnings = Some(held.into_iter().chain(warnings).map(|text| tame(&text)).collect());
+    annotate(&mut response, found);
+    response.audit_annotations.insert("held".to_owned(), "true".to_owned());
+    response
 }
 
 /// The text of a refusal, with a hint for the caller when waiting is all it takes, and the command that shows the way.
-fn denial(request: &Request<'_>, decision: &Decision) -> String {
+fn denial(request: &Request<'_>, found: &Found<'_>) -> String {
+    let Found { decision, note, .. } = found;
     let hint = Caller::of(request).hint().filter(|_| decision.verdict == Verdict::NotYet);
-    let parts = [Some(decision.denial()), hint.map(str::to_owned), way(request, decision)];
+    let parts = [Some(decision.denial()), note.clone(), hint.map(str::to_owned), way(request, decision)];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
+
+/// What stands before the command that shows the way.
+pub(super) const WAY: &str = " The way there: ";
 
 /// The command that shows the steps to the version asked for, where steps can lead there.
 fn way(request: &Request<'_>, decision: &Decision) -> Option<String> {
     let Reason { rule, component, to, .. } = decision.reasons.first()?;
     let (namespace, to) = (request.namespace.as_deref()?, to.as_ref()?.known()?);
     matches!(rule, Rule::Order | Rule::Skew | Rule::Hop)
-        .then(|| format!("The way there: upgrade-guard plan --live -n {namespace} --to {component}={to}"))
+        .then(|| format!("{}upgrade-guard plan --live -n {namespace} --to {component}={to}", WAY.trim_start()))
 }
 
 /// What the audit log keeps of a decision.
-fn annotate(response: &mut AdmissionResponse, decision: &Decision, moves: &str) {
+fn annotate(response: &mut AdmissionResponse, found: &Found<'_>) {
+    let (Found { decision, overridden, .. }, moves) = (found, found.moves());
     let mut note = |key: &str, value: String| response.audit_annotations.insert(key.to_owned(), tame(&value));
     note("verdict", decision.verdict.to_string());
     if !moves.is_empty() {
-        note("moves", moves.to_owned());
+        note("moves", moves);
     }
     let all = || decision.reasons.iter().chain(&decision.warnings).chain(&decision.audits);
     let mut rules: Vec<&str> = Vec::new();
@@ -138,6 +157,9 @@ fn annotate(response: &mut AdmissionResponse, decision: &Decision, moves: &str) 
     if let Some(worst) = decision.reasons.first() {
         note("reason", format!("[{}] {}: {}", worst.rule, worst.what, worst.facts));
         note("remedy", worst.remedy.clone());
+    }
+    if let Some(by) = overridden {
+        note("overridden", format!("{}; {}; until={}", by.rules.join(","), by.reason, by.until));
     }
     let audited: Vec<String> = decision.audits.iter().map(ToString::to_string).collect();
     if !audited.is_empty() {
@@ -211,7 +233,7 @@ mod tests {
             audits: vec![],
         };
         let mut response = AdmissionResponse::invalid("");
-        annotate(&mut response, &decision, "");
+        annotate(&mut response, &Found::of(decision));
         assert_eq!(response.audit_annotations["rules"], "UG-SKEW,UG-VERSION");
     }
 }

@@ -1,19 +1,29 @@
 //! Reviews of workloads and of their scale subresource.
 
-use jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::judge::{Case, conclude, decide_all};
+use super::hold;
+use super::judge::Asked;
 use super::{Admission, Answer, Request, render};
-use crate::cluster::change::change;
+use crate::api::OVERRIDE;
 use crate::cluster::object::{self, Scale, UnreadableObject, WorkloadKind, read_workload};
 use crate::cluster::record::WorkloadRecord;
 use crate::cluster::snapshot::Snapshot;
 use crate::domain::change::Change;
 use crate::domain::policy::Policy;
 use crate::domain::view::WorkloadId;
+
+/// The workload before and after a request.
+pub(super) struct Objects {
+    /// As it is; `None` when it is to be created.
+    pub(super) old: Option<WorkloadRecord>,
+    /// As it is to be.
+    pub(super) new: WorkloadRecord,
+    /// The override that it asks for, as it is written.
+    pub(super) wish: Option<String>,
+}
 
 /// Reviews a workload's creation or update.
 pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: WorkloadKind, until: Instant) -> Answer {
@@ -22,33 +32,39 @@ pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: W
         Ok(None) => return render::allowed(request),
         Err(answer) => return *answer,
     };
-    let new = match record(kind, request, request.object) {
-        Ok(Some(new)) => new,
-        Ok(None) => return refuse(request, "the request carries no object"),
-        Err(error) => return refuse(request, &error.to_string()),
+    let Objects { old, new, wish } = match objects(request, kind) {
+        Ok(objects) => objects,
+        Err(error) => return refuse(request, &error),
     };
-    let old = match record(kind, request, request.old_object) {
+    let asked = Asked { admission, request, old: old.as_ref(), wish: wish.as_deref(), until };
+    let Some(subject) = hold::subject(asked, &snapshot, &new).await else {
+        return Answer { path: "fast", ..render::allowed(request) };
+    };
+    let mut answer = asked.about(&subject).answer(&snapshot).await;
+    hold::explain(&mut answer, &snapshot, old.as_ref(), &subject);
+    answer
+}
+
+/// Reads both objects of a request.
+pub(super) fn objects(request: &Request<'_>, kind: WorkloadKind) -> Result<Objects, String> {
+    let read = |object| record(kind, request, object).map_err(|error| error.to_string());
+    let (new, wish) = read(request.object)?.ok_or("the request carries no object")?;
+    match read(request.old_object)? {
         // What is created had no state before, and what is updated had one: a request that says otherwise could make
         // a move look like none.
-        Ok(Some(_)) if request.operation == Operation::Create => {
-            return refuse(request, "it is new and has an old object");
-        }
-        Ok(None) if request.operation == Operation::Update => {
-            return refuse(request, "the request carries no old object");
-        }
-        Ok(old) => old,
-        Err(error) => return refuse(request, &error.to_string()),
-    };
-    let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, old.as_ref(), &new));
-    if changes.is_empty() {
-        return Answer { path: "fast", ..render::allowed(request) };
+        Some(_) if request.operation == Operation::Create => Err("it is new and has an old object".to_owned()),
+        None if request.operation == Operation::Update => Err("the request carries no old object".to_owned()),
+        old => Ok(Objects { old: old.map(|(old, _)| old), new, wish }),
     }
-    let case = Case { admission, request, old: old.as_ref(), new: &new, until };
-    case.answer(&snapshot).await
 }
 
 /// Reviews a change of the number of pods alone.
-pub(super) async fn review_scale(admission: &Admission, request: &Request<'_>, kind: WorkloadKind) -> Answer {
+pub(super) async fn review_scale(
+    admission: &Admission,
+    request: &Request<'_>,
+    kind: WorkloadKind,
+    until: Instant,
+) -> Answer {
     let snapshot = match snapshot(admission, request).await {
         Ok(Some(snapshot)) => snapshot,
         Ok(None) => return render::allowed(request),
@@ -63,15 +79,11 @@ pub(super) async fn review_scale(admission: &Admission, request: &Request<'_>, k
     };
     let mut new = old.clone();
     new.replicas = u32::try_from(scale.spec.replicas).unwrap_or(0);
-    let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, Some(old), &new));
-    if changes.is_empty() {
-        return Answer { path: "fast", ..render::allowed(request) };
-    }
-    conclude(admission, request, &changes, &decide_all(&snapshot.inventory, &changes, Timestamp::now()), vec![])
+    Asked { admission, request, old: Some(old), wish: None, until }.about(&new).answer(&snapshot).await
 }
 
 /// What is known of the request's namespace; `Ok(None)` when it is not governed.
-async fn snapshot(admission: &Admission, request: &Request<'_>) -> Result<Option<Snapshot>, Box<Answer>> {
+pub(super) async fn snapshot(admission: &Admission, request: &Request<'_>) -> Result<Option<Snapshot>, Box<Answer>> {
     let Some(namespace) = request.namespace.as_deref() else { return Ok(None) };
     admission.cluster.snapshot(namespace).await.map_err(|why| Box::new(render::unavailable(request, &why)))
 }
@@ -86,14 +98,16 @@ fn refuse(request: &Request<'_>, error: &str) -> Answer {
     Answer { response: render::refused(request, &text), path: "bad" }
 }
 
-/// Reads a workload out of a review; the name falls back to the request's, which is empty for a generated one.
+/// Reads a workload out of a review, with the override that it asks for; the name falls back to the request's, which is
+/// empty for a generated one.
 fn record(
     kind: WorkloadKind,
     request: &Request<'_>,
     object: Option<&RawValue>,
-) -> Result<Option<WorkloadRecord>, UnreadableObject> {
+) -> Result<Option<(WorkloadRecord, Option<String>)>, UnreadableObject> {
     let Some(object) = object else { return Ok(None) };
     let mut object = read_workload(object)?;
     object.metadata.name.get_or_insert_with(|| request.name.clone());
-    Ok(WorkloadRecord::read(kind, &object))
+    let wish = object.metadata.annotations.as_mut().and_then(|annotations| annotations.remove(OVERRIDE));
+    Ok(WorkloadRecord::read(kind, &object).map(|record| (record, wish)))
 }

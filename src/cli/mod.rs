@@ -17,6 +17,7 @@ mod input;
 mod output;
 pub mod plan;
 mod reasons;
+mod release;
 pub mod rules;
 mod serve;
 pub mod status;
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Args),
     Plan(plan::Args),
     Status(status::Args),
+    Release(release::Args),
     Demo(demo::Args),
     Rules(rules::Args),
     Crds(crds::Args),
@@ -80,6 +82,7 @@ impl Cli {
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
             Command::Status(args) => status::run(&args, out),
+            Command::Release(args) => release::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),

@@ -19,12 +19,14 @@ use tracing_subscriber::EnvFilter;
 use super::{Outcome, Output};
 use crate::admission::{Admission, Cluster, Judged, Observer, register};
 use crate::api::{PlatformIntent, PolicyProblems, with_releases};
+use crate::cluster::authorise::Requester;
 use crate::cluster::files::{Manifests, Source};
 use crate::cluster::fresh::{Calls, Fresh};
 use crate::cluster::index::SharedIndex;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::snapshot::Snapshot;
 use crate::cluster::watch::{self, WatchObserver};
+use crate::controller::holds;
 use crate::domain::decision::Reason;
 use crate::domain::policy::Policy;
 use crate::domain::view::WorkloadId;
@@ -161,6 +163,7 @@ async fn from_kubernetes(
     let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()) });
     let index = SharedIndex::new();
     let fresh = Fresh::new(client.clone(), Arc::clone(&observer) as Arc<dyn Calls>);
+    tokio::spawn(ending.clone().run_until_cancelled_owned(let_go_again_and_again(client.clone(), index.clone())));
     let watches = watch::run(client, index.clone(), Arc::clone(&observer) as Arc<dyn WatchObserver>, ending.clone());
     let feed = watches.then(|result| async move {
         match result {
@@ -170,6 +173,31 @@ async fn from_kubernetes(
         }
     });
     Ok((Arc::new(WatchedCluster { index, fresh }), feed.boxed(), observer))
+}
+
+/// Lets go what is held when it may go on.
+async fn let_go_again_and_again(client: kube::Client, index: SharedIndex) {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if !index.is_synced() {
+            continue;
+        }
+        let namespaces: Vec<String> = index.read(|index| index.namespaces().map(str::to_owned).collect());
+        for namespace in &namespaces {
+            let Some(snapshot) = index.snapshot(namespace) else { continue };
+            if let Err(error) = holds::let_go(&client, &snapshot, namespace, jiff::Timestamp::now()).await {
+                tracing::warn!(%error, namespace, "cannot let go what is held");
+            }
+        }
+        let governed = |namespace: &str, workload: &WorkloadId| {
+            index.snapshot(namespace).is_some_and(|snapshot| snapshot.inventory.workload(workload).is_some())
+        };
+        if let Err(error) = holds::let_go_ungoverned(&client, governed).await {
+            tracing::warn!(%error, "cannot let go what no policy governs");
+        }
+    }
 }
 
 /// The cluster as the watches see it, and the API server where more than that is needed.
@@ -200,6 +228,15 @@ impl Cluster for WatchedCluster {
         intents: &'a [PlatformIntent],
     ) -> BoxFuture<'a, Result<bool, String>> {
         self.fresh.intend(namespace, policy, read, intents).map_err(|error| error.to_string()).boxed()
+    }
+
+    fn may_override<'a>(
+        &'a self,
+        who: &'a Requester,
+        policy: &'a str,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        self.fresh.may_override(who, policy, limit).map_err(|error| error.to_string()).boxed()
     }
 
     fn policy(&self, name: &str) -> Option<Arc<Policy>> {
@@ -260,6 +297,11 @@ impl Cluster for ManifestCluster {
     ) -> BoxFuture<'a, Result<bool, String>> {
         // Nothing is stored in manifests, so nothing has to be seen before it is.
         futures::future::ready(Ok(true)).boxed()
+    }
+
+    fn may_override<'a>(&'a self, _: &'a Requester, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, String>> {
+        // Manifests have no users.
+        futures::future::ready(Ok(false)).boxed()
     }
 
     fn policy(&self, name: &str) -> Option<Arc<Policy>> {

@@ -8,15 +8,19 @@ use kube::api::PostParams;
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
 
+use serde::Deserialize;
+
 use crate::api;
 
 /// The verb that a user needs on an `UpgradePolicy` to override its rules.
 pub const VERB: &str = "override";
 
 /// Who asks, as the API server has authenticated them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Requester {
     /// The name.
+    #[serde(rename = "username")]
     pub user: String,
     /// An id that differs when a name is used again; may be empty.
     pub uid: String,

@@ -13,6 +13,7 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use kube::{Api, Client};
 
+use super::authorise::{AuthoriseError, Requester, may_override};
 use super::inventory::{Inventory, RevisionKind};
 use super::ledger::{Ledger, LedgerError};
 use super::object::{WorkloadKind, WorkloadObject};
@@ -99,6 +100,17 @@ impl Fresh {
         }
         self.revisions(namespace, &mut inventory, own).await?;
         Ok(Snapshot { policies: Arc::clone(&snapshot.policies), inventory: Arc::new(inventory) })
+    }
+
+    /// Whether the user may override the policy, as the API server says within `limit`.
+    ///
+    /// # Errors
+    /// When it does not say, or not in time.
+    pub async fn may_override(&self, who: &Requester, policy: &str, limit: Duration) -> Result<bool, AuthoriseError> {
+        let started = Instant::now();
+        let may = may_override(&self.client, who, policy, limit).await;
+        self.calls.called("create", "subjectaccessreviews", may.is_ok(), started.elapsed());
+        may
     }
 
     /// Leaves `intents` on the Platform of `policy` as it is in `inventory`, which must come from a [`Fresh::read`]
@@ -204,8 +216,9 @@ fn names(inventory: &Inventory, own: &WorkloadId) -> BTreeSet<(WorkloadKind, Str
     names
 }
 
-/// `status` with `intents`, and without those that have ended. An intent takes the place of an earlier one of the same
-/// workload and version: it is the same change, asked for again.
+/// `status` with `intents`. One takes the place of an earlier one of the same workload and version: it is the same
+/// change, asked for again. Those that have ended are left for the controller, which makes history of them, as long as
+/// there is room.
 fn with_intents(
     policy: &Policy,
     inventory: &Inventory,
@@ -217,9 +230,10 @@ fn with_intents(
         |a: &PlatformIntent, b: &PlatformIntent| a.component == b.component && a.workload == b.workload && a.to == b.to;
     // Until the Platform lists a workload, only its intent tells those of it whose watches lag.
     let listed: BTreeSet<_> = status.components.iter().flat_map(|component| &component.workloads).cloned().collect();
+    let has_room = status.intents.len() + intents.len() <= MOST_INTENTS;
     let is_needed = |old: &PlatformIntent| {
         let unlisted = |workload: &PlatformWorkload| !listed.contains(workload) && inventory.has(workload);
-        inventory.counts(policy, old, now) || old.workload.as_ref().is_some_and(unlisted)
+        has_room || inventory.counts(policy, old, now) || old.workload.as_ref().is_some_and(unlisted)
     };
     status.intents.retain(|old| is_needed(old) && !intents.iter().any(|new| same(old, new)));
     status.intents.extend(intents.iter().cloned());

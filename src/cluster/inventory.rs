@@ -454,7 +454,11 @@ fn workload_view(record: &WorkloadRecord, desired: Vec<Version>, running: BTreeM
     let goes_back = !desired.iter().all(|version| running.contains_key(version)) || running.len() > desired.len();
     if record.held && goes_back {
         let in_effect = running.keys().cloned().collect();
-        return WorkloadView { id, desired: in_effect, running, rollout: Rollout::Progressing(Missing::Held(desired)) };
+        let missing = match &record.rollout {
+            Rollout::Progressing(missing @ Missing::Available { .. }) => missing.clone(),
+            _ => Missing::Held(desired),
+        };
+        return WorkloadView { id, desired: in_effect, running, rollout: Rollout::Progressing(missing) };
     }
     WorkloadView { id, desired, running, rollout: record.rollout.clone() }
 }

@@ -5,6 +5,7 @@ pub mod change;
 pub mod feed;
 pub mod files;
 pub mod fresh;
+pub mod hold;
 pub mod index;
 pub mod inventory;
 pub mod ledger;

@@ -103,6 +103,7 @@ impl WorkloadRecord {
             WorkloadKind::Deployment | WorkloadKind::Rollout => &spec.strategy,
             WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => &spec.update_strategy,
         };
+        let held = is_held(kind, object);
         Some(Self {
             kind,
             name: object.metadata.name.clone()?,
@@ -113,11 +114,11 @@ impl WorkloadRecord {
             replicas,
             paused: spec.paused,
             kept_back: kept_back(strategy),
-            held: is_held(kind, object),
+            held,
             kept: kept(kind, strategy, replicas),
             rollout: match &object.status {
                 None => Rollout::Settled,
-                Some(status) => rollout(kind, object, status, replicas),
+                Some(status) => rollout(kind, object, status, replicas, held),
             },
             pods: object.status.as_ref().map(|status| pod_counts(kind, status)),
         })
@@ -128,6 +129,16 @@ impl WorkloadRecord {
     pub fn id(&self) -> WorkloadId {
         WorkloadId { kind: self.kind.as_str().to_owned(), name: self.name.clone() }
     }
+
+    /// The workload as it is when the guard no longer holds it; a pause of someone else stays.
+    #[must_use]
+    pub fn unheld(&self) -> Self {
+        let mut free = self.clone();
+        if self.held {
+            (free.held, free.paused, free.kept_back) = (false, false, 0);
+        }
+        free
+    }
 }
 
 /// Counts in a status are never negative; a broken one counts as nothing.
@@ -136,7 +147,7 @@ fn count(value: i32) -> u32 {
 }
 
 /// Where a rollout stands, as `kubectl rollout status` and Argo CD's health check see it.
-fn rollout(kind: WorkloadKind, object: &WorkloadObject, status: &WorkloadStatus, replicas: u32) -> Rollout {
+fn rollout(kind: WorkloadKind, object: &WorkloadObject, status: &WorkloadStatus, replicas: u32, held: bool) -> Rollout {
     let generation = object.metadata.generation.unwrap_or(0);
     if status.observed_generation.unwrap_or(0) < generation {
         return Rollout::Progressing(Missing::NotObserved);
@@ -152,6 +163,9 @@ fn rollout(kind: WorkloadKind, object: &WorkloadObject, status: &WorkloadStatus,
     let available = count(available);
     let missing = if status.conditions.iter().any(exceeded) {
         Missing::DeadlineExceeded
+    } else if held && available < replicas {
+        // Of what is held no pod will be new; whether the old ones serve is what others wait for.
+        Missing::Available { available, of: replicas }
     } else if counts.updated < replicas {
         if object.spec.paused { Missing::Paused } else { Missing::Updated { updated: counts.updated, of: replicas } }
     } else if counts.total > counts.updated {
@@ -205,7 +219,11 @@ fn is_held(kind: WorkloadKind, object: &WorkloadObject) -> bool {
     labelled
         && match kind {
             WorkloadKind::Deployment => object.spec.paused,
-            WorkloadKind::StatefulSet => object.spec.update_strategy.rolling_update.partition == Some(HELD_PARTITION),
+            // A set without pods takes on the new revision whatever its partition says.
+            WorkloadKind::StatefulSet => {
+                object.spec.update_strategy.rolling_update.partition == Some(HELD_PARTITION)
+                    && object.status.as_ref().is_none_or(|status| status.replicas > 0)
+            }
             WorkloadKind::DaemonSet | WorkloadKind::Rollout => false,
         }
 }

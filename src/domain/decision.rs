@@ -66,30 +66,46 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// The subject: `[UG-ORDER] stoa-gateway 2.2.0 -> 2.3.0`.
+    fn subject(&self) -> String {
+        let Self { rule, component, from, to, .. } = self;
+        match (from, to) {
+            (Some(from), Some(to)) => format!("[{rule}] {component} {from} -> {to}"),
+            (None, Some(to)) => format!("[{rule}] {component} {to}"),
+            (_, None) => format!("[{rule}] {component}"),
+        }
+    }
+
     /// The subject and what is said of it: `stoa-gateway 2.2.0 -> 2.3.0 must wait for ...`.
     fn head(&self) -> String {
-        let Self { rule, component, from, to, what, .. } = self;
-        match (from, to) {
-            (Some(from), Some(to)) => format!("[{rule}] {component} {from} -> {to} {what}"),
-            (None, Some(to)) => format!("[{rule}] {component} {to} {what}"),
-            (_, None) => format!("[{rule}] {component} {what}"),
-        }
+        format!("{} {}", self.subject(), self.what)
+    }
+
+    /// That its change is held for this, for admission warnings, at most [`Reason::SHORT`] characters; `stays` when it
+    /// was held before.
+    #[must_use]
+    pub fn held(&self, stays: bool) -> String {
+        let verb = if stays { "stays" } else { "is" };
+        shortened(tame(&format!("{} {verb} held: {}", self.subject(), self.what)))
     }
 
     /// The short form for admission warnings, at most [`Reason::SHORT`] characters.
     #[must_use]
     pub fn short(&self) -> String {
         let full = tame(&format!("{}: {}", self.head(), self.facts));
-        let text = if full.chars().count() <= Self::SHORT { full } else { tame(&self.head()) };
-        if text.chars().count() <= Self::SHORT {
-            text
-        } else {
-            text.chars().take(Self::SHORT - 3).chain("...".chars()).collect()
-        }
+        shortened(if full.chars().count() <= Self::SHORT { full } else { tame(&self.head()) })
     }
 
     /// The longest warning that clients show whole is 120 characters.
     pub const SHORT: usize = 119;
+}
+
+fn shortened(text: String) -> String {
+    if text.chars().count() <= Reason::SHORT {
+        text
+    } else {
+        text.chars().take(Reason::SHORT - 3).chain("...".chars()).collect()
+    }
 }
 
 /// The code, the facts and the remedy on one line.

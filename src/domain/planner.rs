@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::change::Change;
 use super::decision::{Decision, Verdict, decide};
 use super::policy::Policy;
-use super::view::{Missing, Rollout, View, WorkloadView};
+use super::view::{Missing, Rollout, View, WorkloadId, WorkloadView};
 
 /// Up to this many changes a dead end is remembered by the set of changes that led to it; above, the first legal
 /// change is taken at every step and nothing is tried again.
@@ -155,6 +155,9 @@ pub enum Engine {
     /// It goes through the objects by kind and name and stops at the first refusal; when its dry run is refused it
     /// does not even start: a Flux Kustomization.
     StopsAtFirst,
+    /// It tries every object once; what only has to wait is held, and goes on by itself: any engine under
+    /// `onNotYet: Hold`.
+    Holds,
 }
 
 /// What becomes of a set of changes that an engine applies all at once, again and again.
@@ -164,6 +167,8 @@ pub struct Prognosis {
     pub rounds: Vec<Vec<usize>>,
     /// The change that is refused first in a round that admits nothing, after which no round ever will.
     pub stuck_at: Option<usize>,
+    /// The changes that are refused in the only round there is, and not held: what never may, and what cannot be held.
+    pub refused: Vec<usize>,
 }
 
 /// Foretells what becomes of `changes` when an engine applies them all at once and every refusal is final for its
@@ -172,18 +177,32 @@ pub struct Prognosis {
 pub fn all_at_once(policy: &Policy, view: &View, changes: &[Change], now: Timestamp, engine: Engine) -> Prognosis {
     let mut remaining: Vec<usize> = (0..changes.len()).collect();
     remaining.sort_by_key(|index| &changes[*index].workload);
+    let mut refused_once = Vec::new();
+    if engine == Engine::Holds {
+        let is_refused = |index: &usize| {
+            let change = &changes[*index];
+            let verdict = decide(policy, view, change, now).verdict;
+            verdict == Verdict::Never || (verdict == Verdict::NotYet && !can_be_held(&change.workload))
+        };
+        (refused_once, remaining) = remaining.into_iter().partition(is_refused);
+    }
     let mut settled = view.clone();
     let mut rounds = Vec::new();
     while !remaining.is_empty() {
         let (admitted, refused) = round(policy, &settled, changes, &remaining, now, engine);
         if admitted.is_empty() {
-            return Prognosis { rounds, stuck_at: refused };
+            return Prognosis { rounds, stuck_at: refused, refused: refused_once };
         }
         remaining.retain(|index| !admitted.contains(index));
         settled = admitted.iter().fold(settled, |view, index| view.after(&changes[*index]));
         rounds.push(admitted);
     }
-    Prognosis { rounds, stuck_at: None }
+    Prognosis { rounds, stuck_at: None, refused: refused_once }
+}
+
+/// Whether the guard can hold the rollouts of a workload of this kind.
+fn can_be_held(workload: &WorkloadId) -> bool {
+    ["Deployment", "StatefulSet"].contains(&workload.kind.as_str())
 }
 
 /// The changes that one round admits, and the first it does not.

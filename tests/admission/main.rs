@@ -5,6 +5,7 @@
 mod bad_input;
 mod custom_resources;
 mod fast_path;
+mod hold;
 mod judged;
 mod kinds;
 mod mutated;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use upgrade_guard::admission::{Admission, Cluster, Judged, Observer};
 use upgrade_guard::api::{PlatformIntent, PlatformRelease, UpgradePolicy, with_releases};
+use upgrade_guard::cluster::authorise::Requester;
 use upgrade_guard::cluster::inventory::{Inventory, RevisionKind};
 use upgrade_guard::cluster::object::WorkloadKind;
 use upgrade_guard::cluster::snapshot::Snapshot;
@@ -36,6 +37,8 @@ pub struct World {
     pub reads: Vec<Read>,
     /// What becomes of each attempt to leave intents, in turn; then they are left.
     pub writes: Vec<Result<bool, &'static str>>,
+    /// Whether the user may override policies.
+    pub right: Result<bool, &'static str>,
     replica_sets: BTreeSet<String>,
 }
 
@@ -71,6 +74,7 @@ impl World {
             view: Sight::Clear,
             reads: vec![],
             writes: vec![],
+            right: Ok(false),
             replica_sets: BTreeSet::new(),
         }
     }
@@ -157,6 +161,7 @@ impl World {
             view: self.view.clone(),
             reads: Mutex::new(self.reads.clone().into()),
             writes: Mutex::new(self.writes.clone().into()),
+            right: self.right,
             witness: Arc::clone(&witness),
         };
         (Admission::new(Arc::new(fake), Arc::<Witness>::clone(&witness)), witness)
@@ -192,6 +197,7 @@ struct Fake {
     view: Sight,
     reads: Mutex<VecDeque<Read>>,
     writes: Mutex<VecDeque<Result<bool, &'static str>>>,
+    right: Result<bool, &'static str>,
     witness: Arc<Witness>,
 }
 
@@ -238,6 +244,17 @@ impl Cluster for Fake {
         futures::future::ready(written.map_err(str::to_owned)).boxed()
     }
 
+    fn may_override<'a>(
+        &'a self,
+        who: &'a Requester,
+        policy: &'a str,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        self.witness.rights.lock().push(format!("{} {policy}", who.user));
+        let right = self.right.map_err(str::to_owned);
+        futures::future::ready(right).boxed()
+    }
+
     fn policy(&self, name: &str) -> Option<Arc<Policy>> {
         self.snapshot.policies.iter().find(|policy| policy.name == name).cloned()
     }
@@ -252,6 +269,8 @@ pub struct Witness {
     /// What was left behind, with the policy.
     pub intents: Mutex<Vec<(String, PlatformIntent)>>,
     pub lost: AtomicUsize,
+    /// Who was asked about for the right to override, with the policy.
+    pub rights: Mutex<Vec<String>>,
     pub decided: Mutex<Vec<String>>,
     pub paths: Mutex<Vec<&'static str>>,
 }

@@ -113,10 +113,20 @@ pub(super) struct RestartReport {
 pub(super) struct AllAtOnce {
     /// Workloads that are refused in the first attempt.
     pub(super) refused_at_first: Vec<String>,
+    /// Workloads whose rollout is held at first, and goes on by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) held_at_first: Vec<String>,
     /// Argo CD, which retries, and Helm, run again: every object is tried each time.
     pub(super) tries_all: Foretold,
     /// A single Flux Kustomization: it stops at the first refusal.
     pub(super) stops_at_first: Foretold,
+}
+
+impl AllAtOnce {
+    /// Whether nothing has to wait.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.refused_at_first.is_empty() && self.held_at_first.is_empty()
+    }
 }
 
 /// What an engine ends up with.
@@ -137,12 +147,19 @@ pub(super) fn ran_at_once(policy: &Policy, view: &View, changes: &[Change], now:
     let name = |index: usize| changes[index].workload.to_string();
     let foretold =
         |prognosis: &Prognosis| Foretold { attempts: prognosis.rounds.len(), stuck_at: prognosis.stuck_at.map(name) };
-    let all = all_at_once(policy, view, changes, now, Engine::TriesAll);
-    let stops = all_at_once(policy, view, changes, now, Engine::StopsAtFirst);
+    let holds = policy.on_not_yet == OnNotYet::Hold;
+    // Under Hold no engine has to try again, and none stops.
+    let [all, stops] = match holds {
+        true => [Engine::Holds; 2],
+        false => [Engine::TriesAll, Engine::StopsAtFirst],
+    }
+    .map(|engine| all_at_once(policy, view, changes, now, engine));
     let first = all.rounds.first();
-    let refused = (0..changes.len()).filter(|index| first.is_none_or(|round| !round.contains(index)));
+    let waits = (0..changes.len()).filter(|index| first.is_none_or(|round| !round.contains(index)));
+    let (held, refused): (Vec<usize>, Vec<usize>) = waits.partition(|index| holds && !all.refused.contains(index));
     Some(AllAtOnce {
-        refused_at_first: refused.map(name).collect(),
+        refused_at_first: refused.into_iter().map(name).collect(),
+        held_at_first: held.into_iter().map(name).collect(),
         tries_all: foretold(&all),
         stops_at_first: foretold(&stops),
     })

@@ -37,7 +37,7 @@ pub(super) fn print(report: &Report, verbose: bool, out: &mut Output<'_>) -> io:
 fn print_install(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -> io::Result<()> {
     let paint = out.paint;
     let has_steps = install.changes.iter().any(|change| change.step.is_some());
-    let waits = install.all_at_once.as_ref().is_some_and(|foretold| !foretold.refused_at_first.is_empty());
+    let waits = install.all_at_once.as_ref().is_some_and(|foretold| !foretold.is_admitted());
     // Where nothing has to wait for anything, no order is worth telling.
     let in_order = has_steps && (waits || !install.allowed);
     let answer = match (install.allowed, install.changes.is_empty()) {
@@ -150,23 +150,19 @@ fn known(one: &MoveReport) -> String {
 }
 
 fn print_all_at_once(foretold: &AllAtOnce, on_not_yet: OnNotYet, out: &mut Output<'_>) -> io::Result<()> {
-    let AllAtOnce { refused_at_first, tries_all, stops_at_first } = foretold;
+    let AllAtOnce { refused_at_first, tries_all, stops_at_first, .. } = foretold;
     writeln!(out)?;
     let mode = match on_not_yet {
         OnNotYet::Deny => "Deny",
         OnNotYet::Hold => "Hold",
     };
-    if refused_at_first.is_empty() {
+    if foretold.is_admitted() {
         return paragraph(&format!("Applied all at once (onNotYet: {mode}), everything is admitted."), 2, out);
     }
-    let names = refused_at_first.join(", ");
     if on_not_yet == OnNotYet::Hold {
-        let end = match &tries_all.stuck_at {
-            None => "Each goes on by itself, in order, when it may: one apply is enough.".to_owned(),
-            Some(stuck) => format!("It does not end by itself: {stuck} never may."),
-        };
-        return paragraph(&format!("Applied all at once (onNotYet: Hold), held at first: {names}. {end}"), 2, out);
+        return print_held(foretold, out);
     }
+    let names = refused_at_first.join(", ");
     paragraph(&format!("Applied all at once (onNotYet: Deny), refused at first: {names}."), 2, out)?;
     let retried = match &tries_all.stuck_at {
         None => format!(
@@ -185,4 +181,30 @@ fn print_all_at_once(foretold: &AllAtOnce, on_not_yet: OnNotYet, out: &mut Outpu
         ),
     };
     paragraph(&flux, 2, out)
+}
+
+/// What becomes of one apply under `onNotYet: Hold`.
+fn print_held(foretold: &AllAtOnce, out: &mut Output<'_>) -> io::Result<()> {
+    let AllAtOnce { refused_at_first: refused, held_at_first: held, tries_all, .. } = foretold;
+    if !held.is_empty() {
+        let end = match &tries_all.stuck_at {
+            None if refused.is_empty() => "Each goes on by itself, in order, when it may: one apply is enough.",
+            None => "Each goes on by itself, in order, when it may.",
+            Some(_) => "What does not depend on anything else goes on by itself.",
+        };
+        let names = held.join(", ");
+        paragraph(&format!("Applied all at once (onNotYet: Hold), held at first: {names}. {end}"), 2, out)?;
+    }
+    if !refused.is_empty() {
+        let names = refused.join(", ");
+        paragraph(
+            &format!("Refused, because it cannot be held: {names}. Apply again when its turn has come."),
+            2,
+            out,
+        )?;
+    }
+    match &tries_all.stuck_at {
+        Some(stuck) => paragraph(&format!("{stuck} stays held until then."), 2, out),
+        None => Ok(()),
+    }
 }

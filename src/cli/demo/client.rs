@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::admission::registration::PATH;
+use crate::admission::registration::VALIDATE;
 use crate::domain::decision::Verdict;
 
 /// What the guard said.
@@ -61,7 +61,7 @@ impl Reviewer {
         let stream = self.tls.connect(name, stream).await.with_context(asked)?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(asked)?;
-        let request = Request::post(PATH)
+        let request = Request::post(VALIDATE)
             .header("host", &self.address)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(serde_json::to_vec(review)?)))?;

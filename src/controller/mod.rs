@@ -1,0 +1,3 @@
+//! What the guard does by itself.
+
+pub mod holds;
