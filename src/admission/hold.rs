@@ -170,38 +170,31 @@ fn obstacle(old: Option<&WorkloadRecord>, new: &WorkloadRecord) -> Option<String
 
 // --- what `/validate` asks
 
-/// What `/validate` is to judge.
-pub(super) enum Subject {
-    /// The workload as it takes effect.
-    Judged(WorkloadRecord),
-    /// Nothing: the workload is held, as it should be.
-    Held,
-}
-
-/// What there is to judge in a request for `new`. What is held has no effect now, and is only looked at for what it
-/// may never do; a hold that the guard would not have placed counts for nothing.
+/// What `/validate` is to judge in a request for `new`; `None` when it is held, as it should be. What is held has no
+/// effect now, and is only looked at for what it may never do; a hold that the guard would not have placed counts for
+/// nothing.
 pub(super) fn subject(
     request: &Request<'_>,
     snapshot: &Snapshot,
     old: Option<&WorkloadRecord>,
     new: &WorkloadRecord,
     inventory: &dyn Fn() -> Inventory,
-) -> Subject {
+) -> Option<WorkloadRecord> {
     if !new.held {
-        return Subject::Judged(new.clone());
+        return Some(new.clone());
     }
     let stays = old.is_some_and(|old| old.held);
     let free = new.unheld();
     let wanted = snapshot.policies.iter().any(|policy| policy.on_not_yet == OnNotYet::Hold);
     if !stays && (!wanted || is_someones_pause(old, new) || obstacle(old, &free).is_some()) {
-        return Subject::Judged(WorkloadRecord { held: false, ..new.clone() });
+        return Some(WorkloadRecord { held: false, ..new.clone() });
     }
     if stays && has_same_template(request) {
-        return Subject::Held;
+        return None;
     }
     let changes = changes(snapshot, |policy| change(policy, &snapshot.inventory, old, &free));
     let never = || decisions(&changes, &inventory()).iter().any(|decision| decision.verdict == Verdict::Never);
-    if !changes.is_empty() && never() { Subject::Judged(free) } else { Subject::Held }
+    if !changes.is_empty() && never() { Some(free) } else { None }
 }
 
 /// Says in a refusal why the change could not be held, where its policies would have it held.

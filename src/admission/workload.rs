@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::value::RawValue;
 
-use super::hold::{self, Subject};
-use super::{Admission, Answer, Judged, Outcome, Request, render};
+use super::{Admission, Answer, Judged, Outcome, Request, hold, render};
 use crate::cluster::change::change;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::object::{self, Scale, UnreadableObject, WorkloadKind, read_workload};
@@ -29,9 +28,8 @@ pub(super) async fn review(admission: &Admission, request: &Request<'_>, kind: W
         Err(error) => return refuse(request, &error),
     };
     let inventory = || inventory_before(&snapshot, old.as_ref(), &new);
-    let subject = match hold::subject(request, &snapshot, old.as_ref(), &new, &inventory) {
-        Subject::Judged(subject) => subject,
-        Subject::Held => return Answer { path: "fast", ..render::allowed(request) },
+    let Some(subject) = hold::subject(request, &snapshot, old.as_ref(), &new, &inventory) else {
+        return Answer { path: "fast", ..render::allowed(request) };
     };
     let changes = changes(&snapshot, |policy| change(policy, &snapshot.inventory, old.as_ref(), &subject));
     if changes.is_empty() {
