@@ -26,6 +26,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use upgrade_guard::admission::Webhook;
 use upgrade_guard::server::devcert::DevelopmentCertificate;
 use upgrade_guard::server::metrics::Metrics;
 use upgrade_guard::server::readiness::Readiness;

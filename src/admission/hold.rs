@@ -167,8 +167,9 @@ fn obstacle(old: Option<&WorkloadRecord>, new: &WorkloadRecord) -> Option<String
 
 // --- what `/validate` asks
 
-/// The workload as it takes effect, for `/validate` to judge; `None` when it is held, as it should be. What is held has no effect now, and is only looked at for what it
-/// may never do; a hold that the guard would not have placed counts for nothing.
+/// The workload as it takes effect, for `/validate` to judge; `None` when it is held, as it should be. What is held has
+/// no effect now, and is only looked at for what it may never do; a hold that the guard would not have placed counts for
+/// nothing.
 pub(super) async fn subject(asked: Asked<'_>, snapshot: &Snapshot, new: &WorkloadRecord) -> Option<WorkloadRecord> {
     if !new.held {
         return Some(new.clone());

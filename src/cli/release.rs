@@ -48,10 +48,7 @@ async fn release(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     found.retain(|held| args.names.is_empty() || args.names.contains(&held.name));
     let mut told = Vec::with_capacity(found.len());
     for held in found {
-        let tried = match args.dry_run {
-            true => None,
-            false => Some(holds::release(&client, &held).await?),
-        };
+        let tried = if args.dry_run { None } else { Some(holds::release(&client, &held).await?) };
         told.push((held, tried));
     }
     print(&told, out)?;

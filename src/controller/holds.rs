@@ -6,7 +6,6 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
@@ -155,10 +154,9 @@ pub async fn list(client: &Client, namespace: Option<&str>) -> Result<Vec<Held>,
     let params = ListParams::default().labels(HELD_LABEL);
     let mut found = Vec::new();
     for kind in KINDS {
-        let resource = kind.api_resource();
         let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
+            Some(namespace) => api(client, namespace, kind),
+            None => Api::all_with(client.clone(), &kind.api_resource()),
         };
         let objects = api.list(&params).await.map_err(|source| HoldsError::new("list", kind.plural(), source))?;
         found.extend(objects.iter().filter_map(|object| Held::of(kind, object)));
@@ -170,8 +168,7 @@ pub async fn list(client: &Client, namespace: Option<&str>) -> Result<Vec<Held>,
 
 /// The workload of `record` as the API server has it now; `None` when it is gone or no longer held.
 async fn read(client: &Client, namespace: &str, record: &WorkloadRecord) -> Result<Option<Held>, HoldsError> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &record.kind.api_resource());
-    let found = api.get_opt(&record.name).await;
+    let found = api(client, namespace, record.kind).get_opt(&record.name).await;
     let found = found.map_err(|source| HoldsError::new("get", format!("{namespace} {}", record.id()), source))?;
     Ok(found.and_then(|object| Held::of(record.kind, &object)))
 }
@@ -183,30 +180,20 @@ async fn read(client: &Client, namespace: &str, record: &WorkloadRecord) -> Resu
 pub async fn release(client: &Client, held: &Held) -> Result<Tried, HoldsError> {
     let patch = lifting(held.kind, &held.object);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let (client, namespace) = (client.clone(), &held.namespace);
-    // What is not held has no spec that this needs, so the answer is only looked at for the hold.
-    let answer = match held.kind {
-        WorkloadKind::StatefulSet => {
-            let api: Api<StatefulSet> = Api::namespaced(client, namespace);
-            api.patch_metadata(&held.name, &params, &Patch::Merge(&patch)).await.map(|written| written.metadata)
-        }
-        _ => {
-            let api: Api<Deployment> = Api::namespaced(client, namespace);
-            api.patch_metadata(&held.name, &params, &Patch::Merge(&patch)).await.map(|written| written.metadata)
-        }
-    };
-    match answer {
-        Ok(metadata) => {
-            let metadata = serde_json::json!({"metadata": metadata});
-            Ok(Hold::of(&metadata).map_or(Tried::LetGo, Tried::HeldAgain))
-        }
+    let api = api(client, &held.namespace, held.kind);
+    match api.patch(&held.name, &params, &Patch::Merge(&patch)).await {
+        Ok(written) => Ok(Held::of(held.kind, &written).map_or(Tried::LetGo, |held| Tried::HeldAgain(held.hold))),
         Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(Tried::Changed),
         Err(kube::Error::Api(status)) if status.message.starts_with("admission webhook ") => {
             let text = status.message.split_once(" denied the request: ").map_or("", |(_, text)| text);
             Ok(Tried::Refused(text.to_owned()))
         }
-        Err(source) => Err(HoldsError::new("patch", format!("{namespace} {}", held.id()), source)),
+        Err(source) => Err(HoldsError::new("patch", format!("{} {}", held.namespace, held.id()), source)),
     }
+}
+
+fn api(client: &Client, namespace: &str, kind: WorkloadKind) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &kind.api_resource())
 }
 
 fn gone(held: Held) -> LetGo {

@@ -82,14 +82,17 @@ async fn both(world: &World, review: &Review) -> (Mutated, Reply) {
 /// What both webhooks say, and the patch.
 async fn told(world: &World, review: &Review) -> String {
     let (mutated, validated) = both(world, review).await;
-    let patch = mutated.patch.map_or("no patch".to_owned(), |patch| {
-        let steps = patch.as_array().unwrap().iter().map(|step| {
-            // The time of the hold is now.
-            let value = step.get("value").map(|value| format!(" {}", undated(value))).unwrap_or_default();
-            format!("{} {}{value}", step["op"].as_str().unwrap(), step["path"].as_str().unwrap())
-        });
-        steps.collect::<Vec<_>>().join("\n")
-    });
+    let patch = mutated.patch.map_or_else(
+        || "no patch".to_owned(),
+        |patch| {
+            let steps = patch.as_array().unwrap().iter().map(|step| {
+                // The time of the hold is now.
+                let value = step.get("value").map(|value| format!(" {}", undated(value))).unwrap_or_default();
+                format!("{} {}{value}", step["op"].as_str().unwrap(), step["path"].as_str().unwrap())
+            });
+            steps.collect::<Vec<_>>().join("\n")
+        },
+    );
     format!("mutate: {}{patch}\nvalidate: {}", mutated.reply.text(), validated.text())
 }
 

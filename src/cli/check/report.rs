@@ -149,11 +149,8 @@ pub(super) fn ran_at_once(policy: &Policy, view: &View, changes: &[Change], now:
         |prognosis: &Prognosis| Foretold { attempts: prognosis.rounds.len(), stuck_at: prognosis.stuck_at.map(name) };
     let holds = policy.on_not_yet == OnNotYet::Hold;
     // Under Hold no engine has to try again, and none stops.
-    let [all, stops] = match holds {
-        true => [Engine::Holds; 2],
-        false => [Engine::TriesAll, Engine::StopsAtFirst],
-    }
-    .map(|engine| all_at_once(policy, view, changes, now, engine));
+    let engines = if holds { [Engine::Holds; 2] } else { [Engine::TriesAll, Engine::StopsAtFirst] };
+    let [all, stops] = engines.map(|engine| all_at_once(policy, view, changes, now, engine));
     let first = all.rounds.first();
     let waits = (0..changes.len()).filter(|index| first.is_none_or(|round| !round.contains(index)));
     let (held, refused): (Vec<usize>, Vec<usize>) = waits.partition(|index| holds && !all.refused.contains(index));

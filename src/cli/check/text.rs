@@ -190,7 +190,7 @@ fn print_held(foretold: &AllAtOnce, out: &mut Output<'_>) -> io::Result<()> {
         let end = match &tries_all.stuck_at {
             None if refused.is_empty() => "Each goes on by itself, in order, when it may: one apply is enough.",
             None => "Each goes on by itself, in order, when it may.",
-            Some(_) => "What does not depend on anything else goes on by itself.",
+            Some(_) => "What can goes on by itself, in order.",
         };
         let names = held.join(", ");
         paragraph(&format!("Applied all at once (onNotYet: Hold), held at first: {names}. {end}"), 2, out)?;
@@ -204,7 +204,7 @@ fn print_held(foretold: &AllAtOnce, out: &mut Output<'_>) -> io::Result<()> {
         )?;
     }
     match &tries_all.stuck_at {
-        Some(stuck) => paragraph(&format!("{stuck} stays held until then."), 2, out),
+        Some(_) => paragraph("What waits for that stays held until then.", 2, out),
         None => Ok(()),
     }
 }
