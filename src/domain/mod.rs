@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod decision;
+pub mod gates;
 pub mod image;
 pub mod intent;
 pub mod line;
@@ -14,6 +15,7 @@ mod policy_check;
 pub mod resolver;
 pub mod route;
 pub mod rules;
+pub mod state;
 pub mod text;
 pub mod version;
 pub mod view;
