@@ -1,0 +1,3 @@
+//! Keeps the `Platform` of each install.
+
+pub mod status;
