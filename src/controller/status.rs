@@ -25,6 +25,8 @@ mod conditions;
 mod drift;
 mod history;
 mod next;
+#[cfg(test)]
+mod tests;
 
 /// The most entries that the schema takes of each list.
 mod most {
