@@ -174,8 +174,9 @@ pub fn advance(sight: &Sight<'_>, old: &PlatformStatus) -> Advanced {
         release: next::release(&scene),
         gates: scene.gates.iter().take(most::GATES).map(|gate| shown_gate(&scene, gate)).collect(),
         blocked: blocked::all(&scene),
-        violations: violations(&scene, &seen, &mut told),
+        // What happened is told before what it led to.
         history: history::advanced(&scene, &components, &drift::moves(&scene, &seen), &mut told),
+        violations: violations(&scene, &seen, &mut told),
         intents: scene.intents.clone(),
         components,
         ..PlatformStatus::default()

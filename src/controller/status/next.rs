@@ -2,7 +2,8 @@
 
 use super::components::asked;
 use super::{LONGEST_TEXT, Scene, clip, is_enforced, most};
-use crate::api::{PlatformBlock, PlatformComponentStatus, PlatformStatus};
+use crate::api::{PlatformBlock, PlatformComponentStatus, PlatformIntent, PlatformStatus};
+use crate::domain::decision::Verdict;
 use crate::domain::gates::{Gate, Way};
 use crate::domain::line::Span;
 use crate::domain::policy::ComponentId;
@@ -33,12 +34,15 @@ pub(super) fn release(scene: &Scene<'_>) -> Option<String> {
 /// The legal next steps: first what is on its way, then what brings an upgrade to its end, then what begins one.
 pub(super) fn steps(scene: &Scene<'_>, status: &PlatformStatus) -> Vec<String> {
     let blocked = status.blocked.iter().map(|block| {
-        let (subject, what) = (subject(block), &block.message);
-        let lead = if block.held { " goes on by itself:" } else { "" };
-        format!("{subject}{lead} {what}")
+        let lead = match (block.held, block.verdict == Verdict::Never.as_str()) {
+            (false, _) => "",
+            (true, false) => " goes on by itself:",
+            (true, true) => " is held:",
+        };
+        format!("{}{lead} {}", subject(block), headline(block))
     });
     let mut ups: Vec<(&Gate, bool)> = (scene.gates.iter())
-        .filter(|gate| gate.way == Way::Up && may_be_moved(scene, gate.component))
+        .filter(|gate| gate.way == Way::Up && may_be_moved(scene, status, gate.component))
         .map(|gate| (gate, catches_up(scene, gate)))
         .collect();
     ups.sort_by_key(|(gate, catches_up)| (!catches_up, scene.policy.upstream(gate.component).len(), gate.component));
@@ -49,6 +53,7 @@ pub(super) fn steps(scene: &Scene<'_>, status: &PlatformStatus) -> Vec<String> {
         gate.way == Way::Down && gate.is_open() && missing(scene, gate.component).is_some_and(|it| !it.goes_on())
     });
     let lines = rolling(scene, status)
+        .chain(admitted(status).map(awaited))
         .chain(back.map(|gate| may("may go back to", gate)))
         .chain(blocked)
         .chain(finishing.iter().map(|(gate, _)| may("may go to", gate)))
@@ -78,9 +83,23 @@ fn moving(scene: &Scene<'_>, component: &PlatformComponentStatus) -> Option<Stri
     })
 }
 
-/// Whether nothing of the component is on its way or held.
-fn may_be_moved(scene: &Scene<'_>, id: ComponentId) -> bool {
-    missing(scene, id).is_none()
+/// Whether nothing of the component is on its way, held or admitted.
+fn may_be_moved(scene: &Scene<'_>, status: &PlatformStatus, id: ComponentId) -> bool {
+    missing(scene, id).is_none() && admitted(status).all(|intent| intent.component != scene.name(id))
+}
+
+/// The intents that no workload shows yet.
+fn admitted(status: &PlatformStatus) -> impl Iterator<Item = &PlatformIntent> {
+    let shown = |intent: &&PlatformIntent| {
+        let own = status.components.iter().find(|own| own.name == intent.component);
+        own.is_some_and(|own| own.desired.contains(&intent.to))
+    };
+    status.intents.iter().filter(move |intent| !shown(intent))
+}
+
+/// An intent as people read it.
+fn awaited(intent: &PlatformIntent) -> String {
+    format!("{} {}: admitted, not stored yet", intent.component, intent.to)
 }
 
 fn missing<'s>(scene: &'s Scene<'_>, id: ComponentId) -> Option<&'s Missing> {
@@ -118,27 +137,28 @@ fn subject(block: &PlatformBlock) -> String {
     }
 }
 
+/// What stands in the way of it, without the subject and without facts, which may be old.
+fn headline(block: &PlatformBlock) -> &str {
+    let message = block.message.as_str();
+    let message = message.strip_prefix(&format!("[{}] ", block.rule)).unwrap_or(message);
+    let message = message.strip_prefix(&format!("{} ", subject(block))).unwrap_or(message);
+    message.split(": ").next().unwrap_or(message)
+}
+
 /// Where the upgrade stands, in one line.
 pub(super) fn summary(scene: &Scene<'_>, status: &PlatformStatus) -> String {
     let enforced = status.violations.iter().filter(|violation| is_enforced(scene.policy, &violation.rule));
     let broken = enforced.take(1).map(|violation| format!("Broken: {} {}", violation.component, violation.message));
     let held = status.blocked.iter().filter(|block| block.held).map(|block| {
-        let what = block.message.split(": ").next().unwrap_or_default();
+        let what = headline(block);
         let what =
             what.strip_prefix("must wait for ").map_or_else(|| what.to_owned(), |peer| format!("waits for {peer}"));
         format!("{} held: {what}", block.component)
     });
-    let refused = status.blocked.iter().filter(|block| !block.held).map(|block| {
-        let what = block.message.split(": ").next().unwrap_or_default();
-        format!("Blocked: {} {what}", subject(block))
-    });
-    let shown = |component: &str, to: &String| {
-        let own = status.components.iter().find(|own| own.name == component);
-        own.is_some_and(|own| own.desired.contains(to))
-    };
-    let admitted = status.intents.iter().filter(|intent| !shown(&intent.component, &intent.to));
-    let admitted = admitted.map(|intent| format!("{} {} admitted", intent.component, intent.to));
-    let parts: Vec<String> = broken.chain(rolling(scene, status)).chain(held).chain(admitted).chain(refused).collect();
+    let refused = status.blocked.iter().filter(|block| !block.held);
+    let refused = refused.map(|block| format!("Blocked: {} {}", subject(block), headline(block)));
+    let parts: Vec<String> =
+        broken.chain(rolling(scene, status)).chain(held).chain(admitted(status).map(awaited)).chain(refused).collect();
     clip(&if parts.is_empty() { settled(status) } else { parts.join("; ") }, SUMMARY)
 }
 

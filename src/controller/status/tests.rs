@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{PlatformBlock, PlatformHistoryEntry, PlatformOverride, UpgradePolicy, misfits};
+use crate::api::{
+    PlatformBlock, PlatformHistoryEntry, PlatformOverride, PlatformRelease, UpgradePolicy, misfits, with_releases,
+};
 use crate::cluster::inventory::RevisionKind;
 use crate::cluster::object::{WorkloadKind, WorkloadObject};
 use crate::cluster::record::{RevisionRecord, WorkloadRecord};
@@ -153,9 +155,6 @@ impl Install {
         let Advanced { status, told } = self.advanced();
         self.status = status;
         assert_eq!(self.advanced(), Advanced { status: self.status.clone(), told: vec![] });
-        let json = json!({"apiVersion": "guard.gostoa.dev/v1alpha1", "kind": "Platform", "metadata": {"name": "stoa"},
-                          "spec": {"policy": "stoa"}, "status": self.status});
-        assert_eq!(misfits("Platform", &json), []);
         self.told.extend(told.clone());
         let about = |about: &About| match about {
             About::Platform => "platform".to_owned(),
@@ -168,9 +167,17 @@ impl Install {
         told.iter().map(line).collect()
     }
 
+    /// Whether the schema takes the status.
+    fn fits(&self) -> bool {
+        let json = json!({"apiVersion": "guard.gostoa.dev/v1alpha1", "kind": "Platform", "metadata": {"name": "stoa"},
+                          "spec": {"policy": "stoa"}, "status": self.status});
+        misfits("Platform", &json).is_empty()
+    }
+
     /// Looks, and shows all of it.
     fn show(&mut self) -> String {
         let told = self.look();
+        assert!(self.fits());
         let mut text = serde_saphyr::to_string(&self.status).unwrap();
         for told in told {
             let _ = write!(text, "\n# {told}");
@@ -305,6 +312,36 @@ fn a_tag_that_moves_is_told_once_and_recorded() {
         install.history()[0],
         format!(r#"gateway latest ({old}) -> latest ({new}) Completed by nobody ["{finding}"]"#)
     );
+}
+
+#[test]
+fn releases_name_lines_and_a_new_name_is_no_move() {
+    let release = |version: &str, api: Value| -> PlatformRelease {
+        read(json!({
+            "apiVersion": "guard.gostoa.dev/v1alpha1",
+            "kind": "PlatformRelease",
+            "metadata": {"name": format!("stoa-{version}")},
+            "spec": {"policy": "stoa", "version": version, "components": [api]},
+        }))
+    };
+    let mut install = Install::new();
+    install.runs(API, "latest", &[("latest", 2)]);
+    install.digests(API, "latest", &["aa", "aa"]);
+    install.look();
+    assert_eq!(install.status.components[0].running[0].version, "latest");
+    let listed = json!({"name": API, "version": "2.2.0", "tags": ["latest"]});
+    let other = json!({"name": API, "version": "2.3.0", "digests": [format!("sha256:{}", "bb".repeat(32))]});
+    let releases = [release("2026.06", listed), release("2026.07", other)];
+    install.policy = with_releases(policy(), &releases).0;
+    assert_eq!(install.look(), [""; 0], "nothing moved");
+    assert_eq!((install.history(), install.status.release.as_deref()), (vec![], Some("2026.06")));
+    assert_eq!(install.summary(), "All at release 2026.06, settled");
+    assert_eq!(install.status.next, ["api may go to 2.3.0 (release 2026.07)"]);
+    // The tag holds what the next release lists by digest.
+    install.digests(API, "latest", &["bb", "bb"]);
+    install.look();
+    let message = "pods of 2.2.0 run sha256:bbbbbbbbbbbb, which release 2026.07 calls 2.3.0";
+    assert_eq!(install.status.violations[0].message, message);
 }
 
 #[test]
@@ -475,5 +512,6 @@ proptest! {
             let summary = install.summary().chars().count();
             prop_assert!(summary <= 120);
         }
+        prop_assert!(install.fits());
     }
 }
