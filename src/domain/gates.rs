@@ -82,9 +82,9 @@ fn base(policy: &Policy, component: &ComponentView, id: ComponentId, up: bool) -
 /// One change for each workload that `to` would move up (down when not `up`).
 fn changes(component: &ComponentView, id: ComponentId, to: &Version, up: bool) -> Vec<Change> {
     let changes = component.workloads.iter().filter_map(|workload| {
-        let moved = workload.desired.iter().filter(|version| if up { *version < to } else { *version > to });
+        let setting_out = workload.desired.iter().filter(|version| if up { *version < to } else { *version > to });
         let moves: Vec<Move> =
-            moved.map(|from| Move { component: id, from: Some(from.clone()), to: to.clone() }).collect();
+            setting_out.map(|from| Move { component: id, from: Some(from.clone()), to: to.clone() }).collect();
         let workload = workload.id.clone();
         (!moves.is_empty()).then(|| Change { workload, moves, restarts: vec![], capacity: None, schema: None })
     });

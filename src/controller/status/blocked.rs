@@ -37,12 +37,11 @@ fn held(scene: &Scene<'_>, id: ComponentId, view: &WorkloadView) -> Option<Platf
     let record = scene.inventory.workload(&view.id)?;
     let decision = resumed(scene, record);
     let own = decision.reasons.iter().find(|reason| reason.component == component);
-    let (rule, verdict, message) = match own.or_else(|| decision.reasons.first()) {
-        Some(reason) => (reason.rule.to_string(), reason.verdict, format!("{}: {}", reason.what, reason.facts)),
-        None => {
-            let rule = old.map_or_else(|| Rule::Order.to_string(), |old| old.rule.clone());
-            (rule, Verdict::NotYet, "is legal now, the guard lets it go on".to_owned())
-        }
+    let (rule, verdict, message) = if let Some(reason) = own.or_else(|| decision.reasons.first()) {
+        (reason.rule.to_string(), reason.verdict, format!("{}: {}", reason.what, reason.facts))
+    } else {
+        let rule = old.map_or_else(|| Rule::Order.to_string(), |old| old.rule.clone());
+        (rule, Verdict::NotYet, "is legal now, the guard lets it go on".to_owned())
     };
     Some(PlatformBlock {
         component,

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::Outcome::{self, Completed, Partial};
 use crate::api::{
     PlatformBlock, PlatformHistoryEntry, PlatformOverride, PlatformRelease, UpgradePolicy, misfits, with_releases,
 };
@@ -347,7 +348,8 @@ fn releases_name_lines_and_a_new_name_is_no_move() {
 #[test]
 fn conditions_are_what_kstatus_reads() {
     type Change = fn(&mut Install);
-    let cases: [(&str, Change, [(&str, &str); 3]); 7] = [
+    type Expected = [(&'static str, &'static str); 3];
+    let cases: [(&str, Change, Expected); 7] = [
         ("settled", |_| (), [("True", "Settled"), ("False", "Settled"), ("False", "Settled")]),
         (
             "rolling",
@@ -458,7 +460,7 @@ fn what_was_completed_outlives_workloads_and_policies() {
 #[test]
 fn history_keeps_what_matters_longest() {
     let mut install = Install::settled();
-    let entry = |component: &str, outcome, overridden: bool| PlatformHistoryEntry {
+    let entry = |component: &str, outcome: Outcome, overridden: bool| PlatformHistoryEntry {
         component: component.to_owned(),
         from: None,
         to: "1.0.0".to_owned(),
@@ -469,7 +471,6 @@ fn history_keeps_what_matters_longest() {
         overridden: overridden.then(PlatformOverride::default),
         findings: vec![],
     };
-    use crate::api::Outcome::{Completed, Partial};
     let mut history = vec![entry(API, Completed, false); 60];
     history.extend([entry(API, Partial, false), entry(API, Completed, true), entry(GATEWAY, Completed, false)]);
     let kept = history[60..].to_vec();
