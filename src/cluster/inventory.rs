@@ -16,7 +16,7 @@ use crate::domain::version::Version;
 use crate::domain::view::{ComponentView, Intent, Missing, Rollout, View, WorkloadId, WorkloadView};
 
 /// What stands for the version of pods whose revision is not known.
-const UNKNOWN_REVISION: &str = "an unknown revision";
+pub(crate) const UNKNOWN_REVISION: &str = "an unknown revision";
 /// Workloads that are remembered after they were deleted, per namespace. Real installs have a handful; the bound
 /// keeps a namespace that churns through names from growing for ever.
 const REMEMBERED_WORKLOADS: usize = 256;
@@ -397,6 +397,26 @@ impl Inventory {
             WorkloadKind::Deployment | WorkloadKind::Rollout => counted >= counts.total,
             WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => true,
         }
+    }
+
+    /// The component and version of a pod's container, by the template of `workload` that the pod was made from; `None`
+    /// for a container that is no component's, or of a template that is not known.
+    #[must_use]
+    pub fn pod_version(
+        &self,
+        policy: &Policy,
+        workload: &WorkloadId,
+        container: &str,
+        image: &str,
+    ) -> Option<(ComponentId, Version)> {
+        let record = self.workload(workload)?;
+        let older = self.revisions_of(record).map(|revision| &revision.template);
+        std::iter::once(&record.template).chain(older).find_map(|template| {
+            let own = governed(policy, &record.name, &record.labels, &template.containers);
+            let mut own = own.into_iter().map(|(id, position)| (id, &template.containers[position]));
+            let (id, found) = own.find(|(_, own)| own.name == container && own.image == image)?;
+            Some((id, version_of(policy, id, found, template).version))
+        })
     }
 
     fn of_platform<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = &'a crate::api::PlatformStatus> {

@@ -13,5 +13,5 @@ pub mod object;
 pub mod record;
 pub mod snapshot;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod watch;

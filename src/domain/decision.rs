@@ -297,10 +297,7 @@ impl<'a> Case<'a> {
 
     /// The lines of everything live of `component`, each version once, oldest first.
     pub(crate) fn live(&self, component: ComponentId) -> Vec<(&'a Version, Result<Span, Unplaced>)> {
-        let mut versions: Vec<&Version> = self.view.component(component).live(self.now).collect();
-        versions.sort_unstable();
-        versions.dedup();
-        versions.into_iter().map(|version| (version, self.policy.lines.span(component, version))).collect()
+        self.view.live(self.policy, component, self.now)
     }
 
     /// A component's name.

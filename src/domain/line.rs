@@ -256,6 +256,37 @@ impl Lines {
         }
     }
 
+    /// What to call `line` when speaking of no component: the release's name, or the minor.
+    #[must_use]
+    pub fn title(&self, line: Line) -> String {
+        match line.track {
+            Track::Major(major) => format!("{major}.{}", line.index),
+            Track::Releases => {
+                let release = usize::try_from(line.index).ok().and_then(|index| self.releases.get(index));
+                release.map_or_else(|| "an earlier release".to_owned(), |release| release.name.clone())
+            }
+        }
+    }
+
+    /// The nearest line of `component` above `span` (below when not `up`) and the version that stands for it; `None`
+    /// where the releases or the minors end.
+    #[must_use]
+    pub fn beside(&self, component: ComponentId, span: Span, up: bool) -> Option<(Line, semver::Version)> {
+        let step = if up { 1 } else { -1 };
+        let mut index = if up { span.highest } else { span.lowest };
+        let end = i64::try_from(self.releases.len()).ok()?;
+        loop {
+            index = index.checked_add(step)?;
+            if index < 0 || (span.track == Track::Releases && index >= end) {
+                return None;
+            }
+            let line = Line { track: span.track, index };
+            if let Some(version) = self.version_on(component, line) {
+                return Some((line, version));
+            }
+        }
+    }
+
     /// The line next to `from` on the way to `to`, at most `hop` lines away.
     #[must_use]
     pub fn step(from: Span, to: Span, hop: u32) -> Option<Line> {
@@ -370,6 +401,30 @@ mod tests {
         assert_eq!(span("0.11.0").distance_to(span("0.10.0")), Some(-1));
         assert_eq!(span("0.9.0").distance_to(span("0.11.0")), Some(3));
         assert_eq!(span("0.10.0").distance_to(span("0.10.0")), Some(0));
+    }
+
+    #[test]
+    fn the_line_beside_is_the_next_one_that_lists_the_component() {
+        let mut releases = releases(&["0.9.0", "0.10.0", "0.10.0", "0.11.0", "0.12.0"]).releases;
+        releases[3].components.clear();
+        let lines = Lines::new(releases);
+        let beside = |lines: &Lines, from: &str, up| {
+            let span = lines.span(GATEWAY, &Version::read(from)).unwrap();
+            lines.beside(GATEWAY, span, up).map(|(line, version)| format!("{} {version}", lines.title(line)))
+        };
+        for (from, up, expected) in [
+            ("0.9.0", true, Some("r1 0.10.0")),
+            ("0.9.0", false, None),
+            ("0.10.0", true, Some("r4 0.12.0")),
+            ("0.10.0", false, Some("r0 0.9.0")),
+            ("0.12.0", true, None),
+            ("0.12.0", false, Some("r2 0.10.0")),
+        ] {
+            assert_eq!(beside(&lines, from, up).as_deref(), expected, "from {from}, up {up}");
+        }
+        let minors = Lines::default();
+        assert_eq!(beside(&minors, "2.0.4", true).as_deref(), Some("2.1 2.1.0"));
+        assert_eq!(beside(&minors, "2.0.4", false), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod decision;
+pub mod gates;
 pub mod image;
 pub mod intent;
 pub mod line;
@@ -15,6 +16,7 @@ mod policy_check;
 pub mod resolver;
 pub mod route;
 pub mod rules;
+pub mod state;
 pub mod text;
 pub mod version;
 pub mod view;

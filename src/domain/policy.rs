@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image::ImageRef;
-use super::line::Lines;
+use super::line::{Line, Lines, Unplaced};
 use super::rules::Rule;
-use super::version::TagPattern;
+use super::version::{TagPattern, Version};
 
 /// The position of a component in its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -306,6 +306,14 @@ impl Policy {
     pub fn ahead(&self, downstream: ComponentId, upstream: ComponentId) -> u32 {
         let skew = &self.component(downstream).skew;
         skew.iter().find(|skew| skew.peer == upstream).map_or(0, |skew| skew.ahead)
+    }
+
+    /// The line that `version` of `downstream` needs `upstream` to serve; see [`Lines::needed`].
+    ///
+    /// # Errors
+    /// When the version cannot be placed.
+    pub fn needed(&self, downstream: ComponentId, version: &Version, upstream: ComponentId) -> Result<Line, Unplaced> {
+        self.lines.needed(downstream, version, upstream, self.ahead(downstream, upstream))
     }
 
     /// The mode of `rule`: what the policy says of it, else the rule's own default; never stricter than the policy's.

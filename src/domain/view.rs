@@ -1,13 +1,13 @@
 //! What is known of one install at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
 
 use super::change::Change;
 pub use super::intent::Intent;
-use super::line::Lines;
+use super::line::{Lines, Span, Unplaced};
 use super::policy::{ComponentId, Policy};
 use super::version::Version;
 
@@ -214,6 +214,13 @@ impl View {
     #[must_use]
     pub fn component(&self, id: ComponentId) -> &ComponentView {
         &self.components[id.0]
+    }
+
+    /// The lines of everything live of the component at `id`, each version once, oldest first.
+    #[must_use]
+    pub fn live(&self, policy: &Policy, id: ComponentId, now: Timestamp) -> Vec<(&Version, Result<Span, Unplaced>)> {
+        let versions: BTreeSet<&Version> = self.component(id).live(now).collect();
+        versions.into_iter().map(|version| (version, policy.lines.span(id, version))).collect()
     }
 
     /// The view after `change` was applied and its rollout is complete: what a planner goes on from.

@@ -17,6 +17,7 @@ mod oracle;
 mod platform;
 mod route;
 mod safety;
+mod state;
 mod steps;
 mod texts;
 

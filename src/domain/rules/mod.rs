@@ -8,8 +8,8 @@ use super::policy::Mode;
 mod hop;
 mod order;
 mod schema;
-mod skew;
-mod supported;
+pub(crate) mod skew;
+pub(crate) mod supported;
 pub(crate) mod version;
 pub(crate) mod zero_downtime;
 

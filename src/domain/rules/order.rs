@@ -26,8 +26,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 
 /// The line that `version` of the moving component needs `upstream` to serve.
 fn need_of(case: &Case<'_>, version: &Version, upstream: ComponentId) -> Option<Line> {
-    let own = case.step.component;
-    case.policy.lines.needed(own, version, upstream, case.policy.ahead(own, upstream)).ok()
+    case.policy.needed(case.step.component, version, upstream).ok()
 }
 
 /// Whether `need` is more than what `before` needed of `upstream`; more than nothing, or than what cannot be told.
@@ -108,9 +107,8 @@ fn against_downstream(case: &Case<'_>, downstream: ComponentId) -> Option<Findin
         return None;
     }
     let own = case.step.component;
-    let ahead = case.policy.ahead(downstream, own);
     let needs_more = |version: &Version| {
-        let need = case.policy.lines.needed(downstream, version, own, ahead).ok();
+        let need = case.policy.needed(downstream, version, own).ok();
         need.and_then(|need| need.above(served)).is_some_and(|lines| lines > 0)
     };
     if !case.live(downstream).iter().any(|(version, _)| needs_more(version)) {

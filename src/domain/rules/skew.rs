@@ -20,14 +20,14 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 
 /// The window as the moving component sees it: how many lines the peer may be above and below.
 #[derive(Clone, Copy)]
-struct Window {
+pub(crate) struct Window {
     above: i64,
     below: i64,
     peer_is_upstream: bool,
 }
 
 impl Window {
-    fn of_downstream(skew: Skew) -> Self {
+    pub(crate) fn of_downstream(skew: Skew) -> Self {
         Self { above: skew.behind.into(), below: skew.ahead.into(), peer_is_upstream: true }
     }
 
@@ -37,7 +37,7 @@ impl Window {
 
     /// Lines by which `peer` is outside the window of `own`; 0 inside or when they cannot be compared, which is
     /// `UG-VERSION`'s to report.
-    fn excess(self, own: Span, peer: Span) -> i64 {
+    pub(crate) fn excess(self, own: Span, peer: Span) -> i64 {
         let above = own.distance_to(peer).unwrap_or(0);
         above.saturating_sub(self.above).max(above.saturating_neg().saturating_sub(self.below)).max(0)
     }
@@ -56,7 +56,8 @@ impl Window {
     }
 }
 
-fn lines(count: i64) -> &'static str {
+/// `line` for one, else `lines`.
+pub(crate) fn lines(count: i64) -> &'static str {
     if count == 1 { "line" } else { "lines" }
 }
 

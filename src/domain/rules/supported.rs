@@ -12,16 +12,11 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 fn find(case: &Case<'_>) -> Option<Finding> {
     let ranges = &case.policy.component(case.step.component).supported;
     let to = case.step.to.known()?;
-    if ranges.is_empty() {
-        return None;
-    }
-    let supported = describe(ranges);
-    let inside: Vec<_> = ranges.iter().filter(|range| position(&range.range, to) == Position::Inside).collect();
-    if inside.iter().any(|range| range.warn.is_none()) {
-        return None;
-    }
-    if let Some(text) = inside.iter().find_map(|range| range.warn.as_ref()) {
-        return Some(Finding::new(Verdict::Allow, "is supported, but", text, ""));
+    if !is_outside(ranges, to) {
+        let inside = ranges.iter().filter(|range| position(&range.range, to) == Position::Inside);
+        // One range without a warning is enough to say nothing.
+        let warnings: Option<Vec<&String>> = inside.map(|range| range.warn.as_ref()).collect();
+        return warnings?.first().map(|text| Finding::new(Verdict::Allow, "is supported, but", *text, ""));
     }
     let before = case.step.from.as_ref().and_then(|from| from.known());
     let verdict = match before {
@@ -32,12 +27,18 @@ fn find(case: &Case<'_>) -> Option<Finding> {
     Some(Finding::new(
         verdict,
         "is not a supported version",
-        format!("supported is {supported}"),
+        format!("supported is {}", describe(ranges)),
         "Choose a supported version, or extend the range in the policy.",
     ))
 }
 
-fn describe(ranges: &[SupportedRange]) -> String {
+/// Whether there are ranges, and `version` is in none of them.
+pub(crate) fn is_outside(ranges: &[SupportedRange], version: &semver::Version) -> bool {
+    !ranges.is_empty() && ranges.iter().all(|range| position(&range.range, version) != Position::Inside)
+}
+
+/// The ranges as people read them.
+pub(crate) fn describe(ranges: &[SupportedRange]) -> String {
     ranges.iter().map(|range| range.range.to_string()).collect::<Vec<_>>().join(" or ")
 }
 

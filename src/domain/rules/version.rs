@@ -55,7 +55,7 @@ fn own_version(case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// What is said of a version without a line, what is known of it, and what to do.
-fn explain(version: &Version, why: Unplaced) -> (&'static str, String, &'static str) {
+pub(crate) fn explain(version: &Version, why: Unplaced) -> (&'static str, String, &'static str) {
     match why {
         Unplaced::UnknownVersion => (
             "names no version",
