@@ -7,5 +7,6 @@ pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod cluster;
+pub mod controller;
 pub mod domain;
 pub mod server;
