@@ -1,4 +1,4 @@
-//! `upgrade-guard serve`: the webhook.
+//! `upgrade-guard serve`: the webhook and the controller.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -12,8 +12,9 @@ use clap::ValueEnum;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+mod controller;
 
 use super::{Outcome, Output};
 use crate::admission::{Admission, Cluster, Judged, Observer, register};
@@ -22,17 +23,19 @@ use crate::cluster::files::{Manifests, Source};
 use crate::cluster::index::SharedIndex;
 use crate::cluster::snapshot::Snapshot;
 use crate::cluster::watch::{self, WatchObserver};
+use crate::controller::lease::LEASE_DURATION;
+use crate::controller::recorder::Recorder;
 use crate::domain::decision::Reason;
 use crate::domain::policy::Policy;
 use crate::server::metrics::{Metrics, Review};
 use crate::server::readiness::{Gate, Readiness};
-use crate::server::shutdown::{Ended, signals};
+use crate::server::shutdown::{Ended, Phases, signals};
 use crate::server::{Server, ServerOptions};
 
 /// The client has no read timeout of its own; a quiet watch ends after 290 seconds by itself.
 const API_READ_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Answer the API server's reviews.
+/// Answer the API server's reviews, and keep the Platform of each install.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to answer reviews over HTTPS.
@@ -63,6 +66,11 @@ pub struct Args {
     /// How many seconds to go on accepting connections after the first signal to end, until nobody is sent here.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     leave_after: u64,
+
+    /// How long other replicas wait for one that leads and says nothing.
+    #[arg(long, value_name = "SECONDS", default_value_t = LEASE_DURATION.as_secs(), hide = true,
+        value_parser = clap::value_parser!(u64).range(2..=3600))]
+    lease_seconds: u64,
 
     /// How the log on standard error is written; what is in it is set by `RUST_LOG`.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -105,29 +113,39 @@ async fn serve(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Ended> {
     writeln!(out, "listening https={} ops={}", server.https_address(), server.ops_address())?;
     out.flush()?;
 
-    let ending = server.phases().closing;
-    let (cluster, feed, observer) = match &args.cluster_from {
+    let phases = server.phases();
+    let parts = match &args.cluster_from {
         Some(path) => from_manifests(path, metrics)?,
-        None => from_kubernetes(args, server.https_address().port(), metrics, &readiness, &ending).await?,
+        None => from_kubernetes(args, server.https_address().port(), metrics, &readiness, &phases).await?,
     };
-    let router = Admission::new(cluster, observer).router();
-    tokio::select! {
-        ended = server.serve(router, signals) => Ok(ended),
-        error = feed => Err(error.context("the cluster view has ended")),
-    }
+    let router = Admission::new(parts.cluster, parts.observer).router();
+    let ended = tokio::select! {
+        ended = server.serve(router, signals) => ended,
+        error = parts.feed => return Err(error.context("the cluster view has ended")),
+    };
+    // It began to end with the first signal, so this rarely waits, and never for long.
+    parts.background.await;
+    Ok(ended)
 }
 
 /// What keeps the cluster view fresh; it only ends when it fails.
 type Feed = BoxFuture<'static, anyhow::Error>;
 
-/// The cluster, what keeps its view fresh, and who counts what happens.
-type Parts = (Arc<dyn Cluster>, Feed, Arc<Told>);
+/// What the webhook needs, and what runs beside it.
+struct Parts {
+    cluster: Arc<dyn Cluster>,
+    feed: Feed,
+    observer: Arc<Told>,
+    /// Ends a while after the first signal to end.
+    background: BoxFuture<'static, ()>,
+}
 
 fn from_manifests(path: &Path, metrics: Metrics) -> anyhow::Result<Parts> {
     let files = ManifestCluster { source: Source::Path(path.to_owned()) };
     files.load().map_err(anyhow::Error::msg)?;
-    let observer = Arc::new(Told { metrics, gates: Mutex::default() });
-    Ok((Arc::new(files), futures::future::pending().boxed(), observer))
+    let observer = Arc::new(Told { metrics, gates: Mutex::default(), recorder: None });
+    let (feed, background) = (futures::future::pending().boxed(), futures::future::ready(()).boxed());
+    Ok(Parts { cluster: Arc::new(files), feed, observer, background })
 }
 
 /// `url` with the port that was bound in place of port 0.
@@ -141,7 +159,7 @@ async fn from_kubernetes(
     bound: u16,
     metrics: Metrics,
     readiness: &Readiness,
-    ending: &CancellationToken,
+    phases: &Phases,
 ) -> anyhow::Result<Parts> {
     let mut config = kube::Config::infer().await.context(
         "cannot tell how to reach Kubernetes; set KUBECONFIG, run in a pod, or read manifests with --cluster-from",
@@ -151,12 +169,15 @@ async fn from_kubernetes(
     if let Some(url) = &args.register {
         let url = with_port(url, bound);
         let ca_file = args.ca_file.clone().unwrap_or_else(|| args.certs.join("ca.crt"));
-        tokio::spawn(ending.clone().run_until_cancelled_owned(register::keep(client.clone(), url, ca_file)));
+        tokio::spawn(phases.closing.clone().run_until_cancelled_owned(register::keep(client.clone(), url, ca_file)));
     }
     let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
-    let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()) });
     let index = SharedIndex::new();
-    let watches = watch::run(client, index.clone(), Arc::clone(&observer) as Arc<dyn WatchObserver>, ending.clone());
+    let lease = Duration::from_secs(args.lease_seconds);
+    let (recorder, background) = controller::start(&client, &index, &metrics, lease, &phases.leaving);
+    let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()), recorder: Some(recorder) });
+    let watch_observer = Arc::clone(&observer) as Arc<dyn WatchObserver>;
+    let watches = watch::run(client, index.clone(), watch_observer, phases.closing.clone());
     let feed = watches.then(|result| async move {
         match result {
             // The watches end with the process; what is left to do is the drain's.
@@ -164,7 +185,7 @@ async fn from_kubernetes(
             Err(error) => anyhow::Error::new(error),
         }
     });
-    Ok((Arc::new(WatchedCluster { index }), feed.boxed(), observer))
+    Ok(Parts { cluster: Arc::new(WatchedCluster { index }), feed: feed.boxed(), observer, background })
 }
 
 /// The cluster as the watches see it.
@@ -227,6 +248,8 @@ impl Cluster for ManifestCluster {
 struct Told {
     metrics: Metrics,
     gates: Mutex<HashMap<&'static str, WatchGate>>,
+    /// `None` where there is nowhere to write.
+    recorder: Option<Recorder>,
 }
 
 /// The readiness of one watch: its first list opens the gate for good, because what was known stays in use.
@@ -257,6 +280,9 @@ impl Observer for Told {
         });
         if let Some(component) = subject.filter(|_| decision.reasons.is_empty()) {
             count(component, "none", decision.verdict.as_str(), "none");
+        }
+        if let Some(recorder) = &self.recorder {
+            controller::notices(judged).for_each(|notice| recorder.hear(notice));
         }
     }
 

@@ -83,7 +83,12 @@ impl Candidate {
     /// takes over at once. `leads` is told of each change.
     ///
     /// `work` is dropped before the Lease could become another's, and made anew when it is held again.
-    pub async fn lead(mut self, shutdown: &CancellationToken, leads: impl Fn(bool), work: impl AsyncFn()) {
+    pub async fn lead<W: Future<Output = ()>>(
+        mut self,
+        shutdown: &CancellationToken,
+        leads: impl Fn(bool),
+        work: impl Fn() -> W,
+    ) {
         let identity = self.options.identity.clone();
         while let Some(since) = shutdown.run_until_cancelled(self.acquire()).await {
             info!(identity, "leading: the controller runs here");

@@ -97,7 +97,7 @@ impl Running {
             let (leads, working, shutdown) = (Arc::clone(&leads), Arc::clone(&working), shutdown.clone());
             async move {
                 let tell = |is: bool| leads.store(is, Ordering::SeqCst);
-                let work = async || {
+                let work = || async {
                     working.fetch_add(1, Ordering::SeqCst);
                     let _at_the_end = Ended(&working);
                     pending::<()>().await;
