@@ -119,5 +119,5 @@ fn digests(sight: &Sight<'_>, id: crate::domain::policy::ComponentId) -> Vec<Str
 /// The status of an install whose policy is gone.
 #[must_use]
 pub fn orphaned(old: &PlatformStatus, _now: Timestamp) -> PlatformStatus {
-    PlatformStatus { summary: Some("no UpgradePolicy governs this namespace".to_owned()), ..old.clone() }
+    PlatformStatus { summary: Some("Not governed: its UpgradePolicy is gone".to_owned()), ..old.clone() }
 }

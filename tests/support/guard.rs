@@ -63,9 +63,18 @@ impl Guard {
 
     /// Starts a guard and waits until it is ready. What [`install`] applies must be there.
     pub(crate) async fn start(cluster: &Cluster, registration: Registration) -> Result<Self> {
+        Self::start_with(cluster, registration, &[]).await
+    }
+
+    /// As [`Guard::start`], with more arguments of `serve`.
+    pub(crate) async fn start_with(
+        cluster: &Cluster,
+        registration: Registration,
+        args: &'static [&'static str],
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("guard-").tempdir_in(cluster.folder())?.keep();
         write_kubeconfig(cluster, &folder.join("kubeconfig")).await?;
-        let guard = tokio::task::spawn_blocking(move || Self::spawn(&folder, registration)).await??;
+        let guard = tokio::task::spawn_blocking(move || Self::spawn(&folder, registration, args)).await??;
         let ready = eventually("the guard to be ready", async || {
             let (status, body) = guard.get("/readyz").await?;
             Ok(if status == 200 { Ok(()) } else { Err(body) })
@@ -77,13 +86,14 @@ impl Guard {
         Ok(guard)
     }
 
-    fn spawn(folder: &Path, registration: Registration) -> Result<Self> {
+    fn spawn(folder: &Path, registration: Registration, args: &[&str]) -> Result<Self> {
         let made = Command::new(PROGRAM).arg("certs").arg("--dir").arg(folder).stdout(Stdio::null()).status()?;
         ensure!(made.success(), "upgrade-guard certs: {made}");
         let log = folder.join("guard.log");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper", PROGRAM, "serve"]);
         command.args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--certs"]).arg(folder);
+        command.args(args);
         if registration == Registration::ByGuard {
             command.args(["--register", "https://127.0.0.1:0"]);
         }
