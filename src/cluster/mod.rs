@@ -10,5 +10,5 @@ pub mod object;
 pub mod record;
 pub mod snapshot;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod watch;

@@ -78,7 +78,9 @@ impl NamespacePods {
             images.entry(pod.owner.clone()).or_default().extend(own.cloned());
         }
         images.retain(|_, containers| !containers.is_empty());
-        images.values_mut().for_each(|containers| containers.sort());
+        for containers in images.values_mut() {
+            containers.sort();
+        }
         images
     }
 
@@ -93,8 +95,14 @@ impl NamespacePods {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(pod)) => listed.extend(read(&pod).map(|record| (pod.name_any(), record))),
                 Ok(Event::InitDone) => {
-                    *self.pods.lock() = std::mem::take(&mut listed);
-                    self.revision.send_modify(|revision| *revision += 1);
+                    let fresh = std::mem::take(&mut listed);
+                    let before = std::mem::replace(&mut *self.pods.lock(), fresh.clone());
+                    // Watches end now and then, and a list that says nothing new is no news but the first time.
+                    self.revision.send_if_modified(|revision| {
+                        let is_news = *revision == 0 || before != fresh;
+                        *revision += u64::from(is_news);
+                        is_news
+                    });
                 }
                 Ok(Event::Apply(pod)) => self.put(pod.name_any(), read(&pod)),
                 Ok(Event::Delete(pod)) => self.put(pod.name_any(), None),
@@ -122,7 +130,8 @@ impl NamespacePods {
 }
 
 fn is_wanted(record: &PodRecord, policies: &[Arc<Policy>]) -> bool {
-    may_be_governed(&record.owner, record.containers.iter().map(|container| container.image.as_str()), policies)
+    let images: Vec<&str> = record.containers.iter().map(|container| container.image.as_str()).collect();
+    may_be_governed(&record.owner, &images, policies)
 }
 
 /// What is kept of `pod`; `None` for one that is of no workload, or has ended.
@@ -161,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(owner: Value, labels: Value, phase: &str) -> Pod {
+    fn pod(owner: &Value, labels: &Value, phase: &str) -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": "pod", "labels": labels, "ownerReferences": [owner]},
             "spec": {
@@ -192,18 +201,18 @@ mod tests {
             ("StatefulSet", "keycloak", json!({}), Some("statefulset/keycloak")),
             ("DaemonSet", "gateway", json!({}), Some("daemonset/gateway")),
         ] {
-            let found = owner(&pod(owner_json(kind, name), labels, "Running")).map(|id| id.to_string());
+            let found = owner(&pod(&owner_json(kind, name), &labels, "Running")).map(|id| id.to_string());
             assert_eq!(found.as_deref(), expected, "{kind} {name}");
         }
     }
 
     #[test]
     fn only_what_runs_is_kept_and_only_a_change_is_told() {
-        let running = pod(owner_json("StatefulSet", "api"), json!({}), "Running");
+        let running = pod(&owner_json("StatefulSet", "api"), &json!({}), "Running");
         let kept = record(&running).unwrap();
         let ids: Vec<&str> = kept.containers.iter().map(|container| container.image_id.as_str()).collect();
         assert_eq!(ids, ["x/api@sha256:aa", "", ""]);
-        assert_eq!(record(&pod(owner_json("StatefulSet", "api"), json!({}), "Failed")), None);
+        assert_eq!(record(&pod(&owner_json("StatefulSet", "api"), &json!({}), "Failed")), None);
 
         let pods = NamespacePods::default();
         let revision = || *pods.revision.borrow();

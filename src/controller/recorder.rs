@@ -137,13 +137,12 @@ impl Writer {
         let snapshot = self.index.snapshot(&install.namespace);
         let inventory = snapshot.as_ref().map(|snapshot| &snapshot.inventory);
         let known = inventory.and_then(|inventory| inventory.platforms().get(&install.policy)?.metadata.uid.clone());
-        let uid = match known {
-            Some(uid) => Some(uid),
+        let uid = if known.is_some() {
+            known
+        } else {
             // Without its uid `kubectl describe` does not find the Event.
-            None => {
-                let read = timeout(API_TIMEOUT, self.ledger.read(&install.namespace, &install.policy)).await;
-                read.ok().and_then(Result::ok).and_then(|platform| platform.metadata.uid)
-            }
+            let read = timeout(API_TIMEOUT, self.ledger.read(&install.namespace, &install.policy)).await;
+            read.ok().and_then(Result::ok).and_then(|platform| platform.metadata.uid)
         };
         let platform = platform_reference(install, uid);
         let uid = inventory.and_then(|inventory| Some(inventory.workload(workload)?.uid.clone())).unwrap_or_default();

@@ -26,6 +26,9 @@ use crate::cluster::ledger::{Ledger, LedgerError};
 use crate::cluster::snapshot::Snapshot;
 use crate::domain::policy::{Matcher, Policy};
 
+#[cfg(test)]
+mod tests;
+
 /// The longest wait for the API server on one thing: the client itself waits far longer.
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an install is looked at when nothing happens.
@@ -121,13 +124,15 @@ impl Controller {
         let left: Vec<String> = followed.keys().filter(|name| !governed.contains_key(*name)).cloned().collect();
         for name in left {
             let installs = followed.remove(&name).map(|found| found.installs).unwrap_or_default();
-            installs.keys().for_each(|install| self.observer.gone(install));
+            for install in installs.keys() {
+                self.observer.gone(install);
+            }
         }
         for (name, policies) in governed {
             let components = policies.iter().flat_map(|policy| &policy.components);
             let matchers: Vec<Matcher> = components.map(|component| component.matcher.clone()).collect();
-            let same = |found: &&mut Followed| found.matchers == matchers && !found.watch.is_finished();
-            if followed.get_mut(&name).filter(same).is_none() {
+            let same = |found: &Followed| found.matchers == matchers && !found.watch.is_finished();
+            if !followed.get(&name).is_some_and(same) {
                 // What was not asked for before was not kept.
                 let pods = Arc::<NamespacePods>::default();
                 let watch = Arc::clone(&pods).follow(self.client.clone(), name.clone(), Arc::clone(&policies));
@@ -172,24 +177,21 @@ impl Controller {
         loop {
             changes.borrow_and_update();
             digests.borrow_and_update();
-            match self.look(install, pods, failures == 0).await {
-                Ok(wake) => {
-                    failures = 0;
-                    backoff.reset();
-                    sleep(INTERVAL).await;
-                    tokio::select! {
-                        changed = changes.changed() => if changed.is_err() {
-                            changes = self.revisions(&install.namespace).await;
-                        },
-                        // The sender is in `pods`.
-                        _ = digests.changed() => {}
-                        () = sleep(wake) => {}
-                    }
-                }
-                Err(Failed) => {
-                    failures = failures.saturating_add(1);
-                    sleep(backoff.next().unwrap_or(LONGEST_BACKOFF)).await;
-                }
+            let Ok(wake) = self.look(install, pods, failures == 0).await else {
+                failures = failures.saturating_add(1);
+                sleep(backoff.next().unwrap_or(LONGEST_BACKOFF)).await;
+                continue;
+            };
+            failures = 0;
+            backoff.reset();
+            sleep(INTERVAL).await;
+            tokio::select! {
+                change = changes.changed() => if change.is_err() {
+                    changes = self.revisions(&install.namespace).await;
+                },
+                // The sender is in `pods`.
+                _ = digests.changed() => {}
+                () = sleep(wake) => {}
             }
         }
     }
@@ -298,7 +300,7 @@ impl Controller {
         self.events.say(&regarding, told.warning, told.reason, &told.note).await;
     }
 
-    /// Says in each Platform that no policy governs any more that it is so, with what went wrong first.
+    /// Says in each Platform that no policy governs any more that it is so, with what went wrong last.
     async fn disown(&self) -> Result<(), String> {
         let api: Api<Platform> = Api::all(self.client.clone());
         let listed = timeout(API_TIMEOUT, api.list(&ListParams::default())).await;
@@ -316,8 +318,8 @@ impl Controller {
             match timeout(API_TIMEOUT, self.ledger.write(&platform, &status)).await {
                 Ok(Ok(_)) if status != old => self.observer.wrote(),
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => failed = failed.and(Err(error.to_string())),
-                Err(_elapsed) => failed = failed.and(Err(Failure::Timeout.to_string())),
+                Ok(Err(error)) => failed = Err(error.to_string()),
+                Err(_elapsed) => failed = Err(Failure::Timeout.to_string()),
             }
         }
         failed

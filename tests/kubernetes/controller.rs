@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -248,10 +249,9 @@ async fn one_of_two_guards_leads_and_the_other_takes_over() -> Result<()> {
     let first = Guard::start_with(&cluster, Registration::ByTest, SHORT_LEASE).await?;
     leads(&first, true).await?;
     // It answers the reviews from here on.
-    let second = Guard::start_with(&cluster, Registration::ByTest, SHORT_LEASE).await?;
-    let scene = Scene::open(&cluster, &second, "lead").await?;
-    let namespace = scene.namespace.clone();
-    scene
+    let mut second = Guard::start_with(&cluster, Registration::ByTest, SHORT_LEASE).await?;
+    Scene::open(&cluster, &second, "lead")
+        .await?
         .play(async |scene| {
             registered(scene).await?;
             install_by_hand(scene).await?;

@@ -23,8 +23,9 @@ use super::wait::{DEADLINE, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_upgrade-guard");
 
-/// Starts the guard and waits for the end of its own input; killed, because tests of a graceful end are elsewhere.
-const KEEPER: &str = r#""$@" & guard=$!; while read -r _; do :; done; kill -KILL "$guard"; wait "$guard""#;
+/// Starts the guard and waits for the end of its own input, then kills it; a line is a request to end.
+const KEEPER: &str =
+    r#""$@" & guard=$!; while read -r _; do kill -TERM "$guard"; done; kill -KILL "$guard"; wait "$guard""#;
 
 /// How much of the log an error shows.
 const LOG_LINES: usize = 12;
@@ -138,6 +139,13 @@ impl Guard {
             Ok(())
         })
         .await?
+    }
+
+    /// Asks the guard to end, as the kubelet does.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
+        let input = self.keeper.stdin.as_mut().context("it runs")?;
+        writeln!(input)?;
+        Ok(input.flush()?)
     }
 
     /// `GET` on the operations port.

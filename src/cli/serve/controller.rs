@@ -51,14 +51,14 @@ pub(super) fn start(
         while !leaving.is_cancelled() {
             let candidate = Candidate::new(client.clone(), options.clone());
             let (controller, observer, leaving) = (controller.clone(), Arc::clone(&observer), leaving.clone());
-            let leading = tokio::spawn(async move {
+            let task = tokio::spawn(async move {
                 let work = || {
                     let controller = controller.clone();
                     async move { controller.run().await }
                 };
                 candidate.lead(&leaving, |leads| observer.leads(leads), work).await;
             });
-            if let Err(error) = leading.await {
+            if let Err(error) = task.await {
                 tracing::error!(%error, "the controller failed and is started again; reviews go on");
                 tokio::time::sleep(RESTART_DELAY).await;
             }

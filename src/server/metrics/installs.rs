@@ -43,7 +43,7 @@ type Series = (usize, Vec<String>);
 pub struct Installs {
     gauges: [IntGaugeVec; 6],
     /// Namespaces and policies.
-    installs: BoundedNames,
+    scopes: BoundedNames,
     /// Components and rules.
     names: BoundedNames,
     versions: BoundedNames,
@@ -63,7 +63,7 @@ impl Installs {
         let gauge = |descriptor: &Descriptor| register(registry, IntGaugeVec::new(opts(descriptor), descriptor.labels));
         Self {
             gauges: GAUGES.map(gauge),
-            installs: BoundedNames::new(MAX_PASSING),
+            scopes: BoundedNames::new(MAX_PASSING),
             names: BoundedNames::new(MAX_NAMES),
             versions: BoundedNames::new(MAX_PASSING),
             shown: Arc::default(),
@@ -74,7 +74,7 @@ impl Installs {
     /// may still have a last word to say.
     pub fn set(&self, install: &Install<'_>) {
         let mut fresh = BTreeMap::new();
-        let own = |value: &str| self.installs.bound(value).to_owned();
+        let own = |value: &str| self.scopes.bound(value).to_owned();
         let mut add = |gauge: usize, labels: &[&str], value: i64| {
             let mut all = vec![own(install.namespace), own(install.policy)];
             all.extend(labels.iter().map(|label| (*label).to_owned()));
