@@ -278,10 +278,13 @@ async fn one_of_two_guards_leads_and_the_other_takes_over() -> Result<()> {
         })
         .await
         .with_context(|| second.log_tail("lead"))?;
-    let lease =
-        succeeded(cluster.kubectl(&["get", "lease", "upgrade-guard", "-n", "upgrade-guard", "-o", "json"]).await?)?;
-    let lease: Value = serde_json::from_str(&lease)?;
-    assert!(lease["spec"]["leaseTransitions"].as_i64().is_some_and(|times| times >= 1), "{namespace}: {lease}");
+    let leases: Api<Lease> = Api::namespaced(cluster.client().await?, "upgrade-guard");
+    let held = |lease: &Lease| lease.spec.as_ref().is_some_and(|spec| spec.holder_identity.is_some());
+    let lease = leases.get("upgrade-guard").await?;
+    assert!(held(&lease) && lease.spec.and_then(|spec| spec.lease_transitions) >= Some(1), "it changed hands");
+    // Whoever ends in order lets go at once; a Lease that merely expires keeps its holder's name.
+    second.terminate()?;
+    wait_for(&leases, "upgrade-guard", "its release", |lease| !held(lease)).await?;
     cluster.stop().await
 }
 
