@@ -70,7 +70,6 @@ impl Store {
         }
         let mut platforms = self.platforms.lock();
         match (method, platforms.get_mut(namespace)) {
-            (&Method::GET, None) => fail(404, "NotFound"),
             (&Method::GET, Some(found)) => (200, found.clone()),
             (&Method::POST, _) => {
                 let mut made: Value = serde_json::from_slice(body).expect("JSON");
