@@ -5,6 +5,8 @@ mod support;
 
 #[path = "kubernetes/ask.rs"]
 mod ask;
+#[path = "kubernetes/controller.rs"]
+mod controller;
 #[path = "kubernetes/hold.rs"]
 mod hold;
 #[path = "kubernetes/index.rs"]

@@ -1,4 +1,4 @@
-//! `upgrade-guard serve`: the webhook.
+//! `upgrade-guard serve`: the webhook and the controller.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -9,36 +9,34 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryFutureExt};
-use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Outcome, Output};
 use crate::admission::{Admission, Cluster, Judged, Observer, register};
-use crate::api::{PlatformIntent, PolicyProblems, with_releases};
-use crate::cluster::authorise::Requester;
-use crate::cluster::files::{Manifests, Source};
+use crate::cluster::files::Source;
 use crate::cluster::fresh::{Calls, Fresh};
 use crate::cluster::index::SharedIndex;
-use crate::cluster::inventory::Inventory;
-use crate::cluster::snapshot::Snapshot;
 use crate::cluster::watch::{self, WatchObserver};
-use crate::controller::holds;
+use crate::controller::lease::LEASE_DURATION;
+use crate::controller::recorder::Recorder;
 use crate::domain::decision::Reason;
-use crate::domain::policy::Policy;
-use crate::domain::view::WorkloadId;
 use crate::server::metrics::{Metrics, Review};
 use crate::server::readiness::{Gate, Readiness};
-use crate::server::shutdown::{Ended, signals};
+use crate::server::shutdown::{Ended, Phases, signals};
 use crate::server::{Server, ServerOptions};
+
+mod cluster;
+mod controller;
+
+use cluster::{ManifestCluster, WatchedCluster};
 
 /// The client has no read timeout of its own; a quiet watch ends after 290 seconds by itself.
 const API_READ_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Answer the API server's reviews.
+/// Answer the API server's reviews, and keep the Platform of each install.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to answer reviews over HTTPS.
@@ -69,6 +67,11 @@ pub struct Args {
     /// How many seconds to go on accepting connections after the first signal to end, until nobody is sent here.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     leave_after: u64,
+
+    /// How long other replicas wait for one that leads and says nothing.
+    #[arg(long, value_name = "SECONDS", default_value_t = LEASE_DURATION.as_secs(), hide = true,
+        value_parser = clap::value_parser!(u64).range(2..=3600))]
+    lease_seconds: u64,
 
     /// How the log on standard error is written; what is in it is set by `RUST_LOG`.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -111,29 +114,39 @@ async fn serve(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Ended> {
     writeln!(out, "listening https={} ops={}", server.https_address(), server.ops_address())?;
     out.flush()?;
 
-    let ending = server.phases().closing;
-    let (cluster, feed, observer) = match &args.cluster_from {
+    let phases = server.phases();
+    let parts = match &args.cluster_from {
         Some(path) => from_manifests(path, metrics)?,
-        None => from_kubernetes(args, server.https_address().port(), metrics, &readiness, &ending).await?,
+        None => from_kubernetes(args, server.https_address().port(), metrics, &readiness, &phases).await?,
     };
-    let router = Admission::new(cluster, observer).router();
-    tokio::select! {
-        ended = server.serve(router, signals) => Ok(ended),
-        error = feed => Err(error.context("the cluster view has ended")),
-    }
+    let router = Admission::new(parts.cluster, parts.observer).router();
+    let ended = tokio::select! {
+        ended = server.serve(router, signals) => ended,
+        error = parts.feed => return Err(error.context("the cluster view has ended")),
+    };
+    // It began to end with the first signal, so this rarely waits, and never for long.
+    parts.background.await;
+    Ok(ended)
 }
 
 /// What keeps the cluster view fresh; it only ends when it fails.
 type Feed = BoxFuture<'static, anyhow::Error>;
 
-/// The cluster, what keeps its view fresh, and who counts what happens.
-type Parts = (Arc<dyn Cluster>, Feed, Arc<Told>);
+/// What the webhook needs, and what runs beside it.
+struct Parts {
+    cluster: Arc<dyn Cluster>,
+    feed: Feed,
+    observer: Arc<Told>,
+    /// Ends a while after the first signal to end.
+    background: BoxFuture<'static, ()>,
+}
 
 fn from_manifests(path: &Path, metrics: Metrics) -> anyhow::Result<Parts> {
     let files = ManifestCluster { source: Source::Path(path.to_owned()) };
     files.load().map_err(anyhow::Error::msg)?;
-    let observer = Arc::new(Told { metrics, gates: Mutex::default() });
-    Ok((Arc::new(files), futures::future::pending().boxed(), observer))
+    let observer = Arc::new(Told { metrics, gates: Mutex::default(), recorder: None });
+    let (feed, background) = (futures::future::pending().boxed(), futures::future::ready(()).boxed());
+    Ok(Parts { cluster: Arc::new(files), feed, observer, background })
 }
 
 /// `url` with the port that was bound in place of port 0.
@@ -147,7 +160,7 @@ async fn from_kubernetes(
     bound: u16,
     metrics: Metrics,
     readiness: &Readiness,
-    ending: &CancellationToken,
+    phases: &Phases,
 ) -> anyhow::Result<Parts> {
     let mut config = kube::Config::infer().await.context(
         "cannot tell how to reach Kubernetes; set KUBECONFIG, run in a pod, or read manifests with --cluster-from",
@@ -157,14 +170,16 @@ async fn from_kubernetes(
     if let Some(url) = &args.register {
         let url = with_port(url, bound);
         let ca_file = args.ca_file.clone().unwrap_or_else(|| args.certs.join("ca.crt"));
-        tokio::spawn(ending.clone().run_until_cancelled_owned(register::keep(client.clone(), url, ca_file)));
+        tokio::spawn(phases.closing.clone().run_until_cancelled_owned(register::keep(client.clone(), url, ca_file)));
     }
     let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
-    let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()) });
     let index = SharedIndex::new();
-    let fresh = Fresh::new(client.clone(), Arc::clone(&observer) as Arc<dyn Calls>);
-    tokio::spawn(ending.clone().run_until_cancelled_owned(let_go_again_and_again(client.clone(), index.clone())));
-    let watches = watch::run(client, index.clone(), Arc::clone(&observer) as Arc<dyn WatchObserver>, ending.clone());
+    let lease = Duration::from_secs(args.lease_seconds);
+    let (recorder, background) = controller::start(&client, &index, &metrics, lease, &phases.leaving);
+    let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()), recorder: Some(recorder) });
+    let watch_observer = Arc::clone(&observer) as Arc<dyn WatchObserver>;
+    let watches = watch::run(client.clone(), index.clone(), watch_observer, phases.closing.clone());
+    let fresh = Fresh::new(client, Arc::clone(&observer) as Arc<dyn Calls>);
     let feed = watches.then(|result| async move {
         match result {
             // The watches end with the process; what is left to do is the drain's.
@@ -172,148 +187,15 @@ async fn from_kubernetes(
             Err(error) => anyhow::Error::new(error),
         }
     });
-    Ok((Arc::new(WatchedCluster { index, fresh }), feed.boxed(), observer))
-}
-
-/// Lets go what is held when it may go on.
-async fn let_go_again_and_again(client: kube::Client, index: SharedIndex) {
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        if !index.is_synced() {
-            continue;
-        }
-        let namespaces: Vec<String> = index.read(|index| index.namespaces().map(str::to_owned).collect());
-        for namespace in &namespaces {
-            let Some(snapshot) = index.snapshot(namespace) else { continue };
-            if let Err(error) = holds::let_go(&client, &snapshot, namespace, jiff::Timestamp::now()).await {
-                tracing::warn!(%error, namespace, "cannot let go what is held");
-            }
-        }
-        let governed = |namespace: &str, workload: &WorkloadId| {
-            index.snapshot(namespace).is_some_and(|snapshot| snapshot.inventory.workload(workload).is_some())
-        };
-        if let Err(error) = holds::let_go_ungoverned(&client, governed).await {
-            tracing::warn!(%error, "cannot let go what no policy governs");
-        }
-    }
-}
-
-/// The cluster as the watches see it, and the API server where more than that is needed.
-struct WatchedCluster {
-    index: SharedIndex,
-    fresh: Fresh,
-}
-
-impl Cluster for WatchedCluster {
-    fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>> {
-        self.index.settled_snapshot(namespace).map(Ok).boxed()
-    }
-
-    fn fresh<'a>(
-        &'a self,
-        namespace: &'a str,
-        snapshot: &'a Snapshot,
-        own: &'a WorkloadId,
-    ) -> BoxFuture<'a, Result<Snapshot, String>> {
-        self.fresh.read(namespace, snapshot, own).map_err(|error| error.to_string()).boxed()
-    }
-
-    fn intend<'a>(
-        &'a self,
-        namespace: &'a str,
-        policy: &'a Policy,
-        read: (&'a Inventory, Timestamp),
-        intents: &'a [PlatformIntent],
-    ) -> BoxFuture<'a, Result<bool, String>> {
-        self.fresh.intend(namespace, policy, read, intents).map_err(|error| error.to_string()).boxed()
-    }
-
-    fn may_override<'a>(
-        &'a self,
-        who: &'a Requester,
-        policy: &'a str,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<bool, String>> {
-        self.fresh.may_override(who, policy, limit).map_err(|error| error.to_string()).boxed()
-    }
-
-    fn policy(&self, name: &str) -> Option<Arc<Policy>> {
-        self.index.read(|index| index.policy(name))
-    }
-}
-
-/// The cluster as manifests say, for demonstrations: read anew for each review, so that there is nothing to wait for.
-struct ManifestCluster {
-    source: Source,
-}
-
-impl ManifestCluster {
-    fn load(&self) -> Result<(Manifests, Vec<Arc<Policy>>), String> {
-        let manifests =
-            Manifests::load(std::slice::from_ref(&self.source), None).map_err(|errors| errors.to_string())?;
-        let releases: Vec<_> = manifests.releases.iter().map(|found| &found.object).collect();
-        let policies = manifests.policies.iter().map(|found| {
-            let at = |problems: PolicyProblems| format!("{}: {problems}", found.origin);
-            let policy = Policy::try_from(&found.object).map_err(at)?;
-            let (policy, mut problems) = with_releases(policy, releases.iter().copied());
-            match problems.pop_first() {
-                None => Ok(Arc::new(policy)),
-                Some((release, problems)) => Err(format!("PlatformRelease {release}: {problems}")),
-            }
-        });
-        let policies = policies.collect::<Result<_, String>>()?;
-        Ok((manifests, policies))
-    }
-}
-
-impl Cluster for ManifestCluster {
-    fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>> {
-        let snapshot = self.load().map(|(mut manifests, policies)| {
-            let governing: Arc<[_]> =
-                policies.into_iter().filter(|policy| policy.namespaces.contains(namespace)).collect();
-            let inventory = manifests.namespaces.remove(namespace).unwrap_or_default().inventory;
-            (!governing.is_empty()).then(|| Snapshot { policies: governing, inventory: Arc::new(inventory) })
-        });
-        futures::future::ready(snapshot).boxed()
-    }
-
-    fn fresh<'a>(
-        &'a self,
-        _: &'a str,
-        snapshot: &'a Snapshot,
-        _: &'a WorkloadId,
-    ) -> BoxFuture<'a, Result<Snapshot, String>> {
-        futures::future::ready(Ok(snapshot.clone())).boxed()
-    }
-
-    fn intend<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Policy,
-        _: (&'a Inventory, Timestamp),
-        _: &'a [PlatformIntent],
-    ) -> BoxFuture<'a, Result<bool, String>> {
-        // Nothing is stored in manifests, so nothing has to be seen before it is.
-        futures::future::ready(Ok(true)).boxed()
-    }
-
-    fn may_override<'a>(&'a self, _: &'a Requester, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, String>> {
-        // Manifests have no users.
-        futures::future::ready(Ok(false)).boxed()
-    }
-
-    fn policy(&self, name: &str) -> Option<Arc<Policy>> {
-        let (_, policies) = self.load().ok()?;
-        policies.into_iter().find(|policy| policy.name == name)
-    }
+    Ok(Parts { cluster: Arc::new(WatchedCluster { index, fresh }), feed: feed.boxed(), observer, background })
 }
 
 /// Tells the metrics and the readiness what happens.
 struct Told {
     metrics: Metrics,
     gates: Mutex<HashMap<&'static str, WatchGate>>,
+    /// `None` where there is nowhere to write.
+    recorder: Option<Recorder>,
 }
 
 /// The readiness of one watch: its first list opens the gate for good, because what was known stays in use.
@@ -345,9 +227,14 @@ impl Observer for Told {
         if let Some(component) = subject.filter(|_| decision.reasons.is_empty()) {
             count(component, "none", decision.verdict.as_str(), "none");
         }
+        if let Some(recorder) = &self.recorder {
+            controller::notices(judged).for_each(|notice| recorder.hear(notice));
+        }
     }
 
-    fn lost_race(&self) {}
+    fn lost_race(&self) {
+        self.metrics.lost_races(1);
+    }
 
     fn answered(&self, path: &'static str, elapsed: Duration) {
         self.metrics.review_duration(path, elapsed);
@@ -355,7 +242,10 @@ impl Observer for Told {
 }
 
 impl Calls for Told {
-    fn called(&self, _verb: &'static str, _resource: &'static str, _ok: bool, _elapsed: Duration) {}
+    fn called(&self, verb: &'static str, resource: &'static str, ok: bool, elapsed: Duration) {
+        let outcome = if ok { "ok" } else { "error" };
+        self.metrics.api_call(verb, resource, outcome, elapsed);
+    }
 }
 
 impl WatchObserver for Told {

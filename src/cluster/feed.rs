@@ -168,12 +168,17 @@ impl Feed for Workloads {
 /// Its workload may not be known yet, or be read later, so this asks the revision alone and rather keeps too many: the
 /// labels that a policy matches by are those of the workload, which a revision does not tell.
 pub(crate) fn is_revision_wanted(record: &RevisionRecord, policies: &[Arc<Policy>]) -> bool {
+    let images: Vec<&str> = record.template.containers.iter().map(|container| container.image.as_str()).collect();
+    may_be_governed(&record.owner, &images, policies)
+}
+
+/// Whether what `owner` made, with containers of these images, may be of a governed workload.
+pub(crate) fn may_be_governed(owner: &WorkloadId, images: &[&str], policies: &[Arc<Policy>]) -> bool {
     let mut matchers = policies.iter().flat_map(|policy| &policy.components).map(|component| &component.matcher);
     matchers.any(|matcher| {
-        let by_image = |image: &str| matcher.has_image(ImageRef::parse(image));
         !matcher.labels.is_empty()
-            || matcher.names.contains(&record.owner.name)
-            || record.template.containers.iter().any(|container| by_image(&container.image))
+            || matcher.names.contains(&owner.name)
+            || images.iter().any(|image| matcher.has_image(ImageRef::parse(image)))
     })
 }
 

@@ -77,11 +77,16 @@ impl Fresh {
     }
 
     /// `snapshot` with the Platforms and the workloads of the install as the API server has them now. Everything else
-    /// in it, such as disruption budgets, stays what it was. `own` is not read: its request tells what it is.
+    /// in it, such as disruption budgets, stays what it was. `own` is not read: a request for it tells what it is.
     ///
     /// # Errors
     /// When anything of it cannot be read: half an install is no ground for an Allow.
-    pub async fn read(&self, namespace: &str, snapshot: &Snapshot, own: &WorkloadId) -> Result<Snapshot, FreshError> {
+    pub async fn read(
+        &self,
+        namespace: &str,
+        snapshot: &Snapshot,
+        own: Option<&WorkloadId>,
+    ) -> Result<Snapshot, FreshError> {
         let mut inventory = (*snapshot.inventory).clone();
         let platforms = snapshot.policies.iter().map(|policy| self.platform(namespace, &policy.name));
         for platform in try_join_all(platforms).await? {
@@ -164,9 +169,14 @@ impl Fresh {
 
     /// Brings the ReplicaSets of rollouts under way up to date, and drops those of complete ones: all their pods are
     /// of the version asked for.
-    async fn revisions(&self, namespace: &str, inventory: &mut Inventory, own: &WorkloadId) -> Result<(), FreshError> {
+    async fn revisions(
+        &self,
+        namespace: &str,
+        inventory: &mut Inventory,
+        own: Option<&WorkloadId>,
+    ) -> Result<(), FreshError> {
         let others: Vec<(WorkloadId, bool)> = (inventory.workloads().map(|record| (record.id(), record)))
-            .filter(|(id, _)| id != own)
+            .filter(|(id, _)| Some(id) != own)
             .map(|(id, record)| (id, record.rollout == Rollout::Settled && !record.held))
             .collect();
         for (id, settled) in others {
@@ -205,14 +215,14 @@ impl Fresh {
 
 /// The workloads to read: those that the watches show, those that the Platforms know and those that intents name. A
 /// workload that no watch has shown yet was admitted, so one of the Platforms names it.
-fn names(inventory: &Inventory, own: &WorkloadId) -> BTreeSet<(WorkloadKind, String)> {
+fn names(inventory: &Inventory, own: Option<&WorkloadId>) -> BTreeSet<(WorkloadKind, String)> {
     let of = |workload: &PlatformWorkload| Some((WorkloadKind::named(&workload.kind)?, workload.name.clone()));
     let mut names: BTreeSet<_> = inventory.workloads().map(|record| (record.kind, record.name.clone())).collect();
     for status in inventory.platforms().values().filter_map(|platform| platform.status.as_ref()) {
         names.extend(status.components.iter().flat_map(|component| &component.workloads).filter_map(of));
         names.extend(status.intents.iter().filter_map(|intent| intent.workload.as_ref()).filter_map(of));
     }
-    names.retain(|(kind, name)| !(kind.as_str() == own.kind && *name == own.name));
+    names.retain(|(kind, name)| own.is_none_or(|own| kind.as_str() != own.kind || *name != own.name));
     names
 }
 

@@ -98,6 +98,15 @@ struct Namespace {
     policies: Arc<[Arc<Policy>]>,
     needles: BTreeSet<Needle>,
     inventory: Arc<Inventory>,
+    /// How often anything of the above changed. Closed when the namespace is no longer governed.
+    revision: watch::Sender<u64>,
+}
+
+impl Namespace {
+    /// Tells those who follow the namespace, if there are any, that it changed.
+    fn changed(&self) {
+        self.revision.send_modify(|revision| *revision += 1);
+    }
 }
 
 /// One thing by which a policy finds workloads.
@@ -130,6 +139,8 @@ pub struct Index {
     namespaces: BTreeMap<String, Namespace>,
     lists: BTreeMap<Source, ListState>,
     generation: u64,
+    /// How often the policies in force were put together.
+    rebuilds: u64,
 }
 
 impl Index {
@@ -149,6 +160,13 @@ impl Index {
     #[must_use]
     pub fn policies(&self, namespace: &str) -> Option<Arc<[Arc<Policy>]>> {
         self.namespaces.get(namespace).map(|found| Arc::clone(&found.policies))
+    }
+
+    /// How often `namespace` changed, to follow it by: its policies, or what is in it. It closes when no policy governs
+    /// the namespace any more; `None` when none does now.
+    #[must_use]
+    pub fn revisions(&self, namespace: &str) -> Option<watch::Receiver<u64>> {
+        self.namespaces.get(namespace).map(|found| found.revision.subscribe())
     }
 
     /// The policy with this name.
@@ -309,6 +327,7 @@ impl Index {
     /// Puts `governing` into force: forgets what nobody asks for any more, and starts a new generation when more is
     /// asked for than before.
     fn govern(&mut self, governing: BTreeMap<String, Vec<Arc<Policy>>>) {
+        self.rebuilds += 1;
         let mut old = std::mem::take(&mut self.namespaces);
         let mut grown = false;
         for (name, policies) in governing {
@@ -316,12 +335,15 @@ impl Index {
             let needles = needles(&policies);
             let before = old.remove(&name);
             grown |= before.as_ref().is_none_or(|before| !needles.is_subset(&before.needles));
-            let inventory = before.map(|before| {
+            let kept = before.map(|before| {
                 let shrunk = !before.needles.is_subset(&needles);
-                if shrunk { still_wanted(before.inventory, &policies) } else { before.inventory }
+                let wanted = if shrunk { still_wanted(before.inventory, &policies) } else { before.inventory };
+                (wanted, before.revision)
             });
-            let inventory = inventory.unwrap_or_default();
-            self.namespaces.insert(name, Namespace { policies, needles, inventory });
+            let (inventory, revision) = kept.unwrap_or_default();
+            let namespace = Namespace { policies, needles, inventory, revision };
+            namespace.changed();
+            self.namespaces.insert(name, namespace);
         }
         // Until the policies were listed nothing was asked for, so nothing was dropped.
         if grown && self.generation > 0 {
@@ -336,8 +358,10 @@ impl Index {
         let Some(found) = self.namespaces.get_mut(namespace) else { return };
         if feed.is_wanted(&record, &found.policies) {
             feed.put(Arc::make_mut(&mut found.inventory), record);
+            found.changed();
         } else if feed.stored(&found.inventory, feed.name(&record)).is_some() {
             feed.remove(Arc::make_mut(&mut found.inventory), feed.name(&record));
+            found.changed();
         }
     }
 
@@ -347,6 +371,7 @@ impl Index {
         // Without this a deletion of something that was never kept would copy an inventory that somebody reads.
         if feed.stored(&found.inventory, &key.name).is_some() {
             feed.remove(Arc::make_mut(&mut found.inventory), &key.name);
+            found.changed();
         }
     }
 
@@ -374,6 +399,7 @@ impl Index {
             // The policies may ask for less than when the list was begun.
             records.retain(|record| feed.is_wanted(record, &namespace.policies));
             feed.reset(Arc::make_mut(&mut namespace.inventory), records);
+            namespace.changed();
         }
         self.lists.insert(feed.source(), ListState::Listed(generation));
         true
@@ -415,11 +441,17 @@ struct Shared {
     index: RwLock<Index>,
     generation: watch::Sender<u64>,
     synced: watch::Sender<bool>,
+    rebuilds: watch::Sender<u64>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { index: RwLock::default(), generation: watch::Sender::new(0), synced: watch::Sender::new(false) }
+        Self {
+            index: RwLock::default(),
+            generation: watch::Sender::new(0),
+            synced: watch::Sender::new(false),
+            rebuilds: watch::Sender::new(0),
+        }
     }
 }
 
@@ -442,6 +474,7 @@ impl SharedIndex {
         // Still under the lock, so that the last to write is the last to tell.
         publish(&self.0.generation, index.generation());
         publish(&self.0.synced, index.is_synced());
+        publish(&self.0.rebuilds, index.rebuilds);
         result
     }
 
@@ -476,6 +509,18 @@ impl SharedIndex {
     #[must_use]
     pub fn generations(&self) -> watch::Receiver<u64> {
         self.0.generation.subscribe()
+    }
+
+    /// How often the policies in force were put together, to follow which namespaces they govern.
+    #[must_use]
+    pub fn rebuilds(&self) -> watch::Receiver<u64> {
+        self.0.rebuilds.subscribe()
+    }
+
+    /// Waits until every kind was listed under the current generation.
+    pub async fn synced(&self) {
+        // The sender is in `self`, so this does not end by an error.
+        _ = self.0.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
     /// What is kept of `object`; `None` when that is nothing.

@@ -52,7 +52,7 @@ const LONGEST_NAME: usize = 253;
 pub type PodImages = BTreeMap<WorkloadId, Vec<PodImage>>;
 
 /// One governed container of one pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodImage {
     /// The container's name.
     pub container: String,

@@ -80,7 +80,7 @@ impl Component {
 }
 
 /// How the workloads and containers of a component are found: by image first, then by label, then by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matcher {
     /// Image repositories; `*/name` stands for any registry.
     pub images: Vec<String>,

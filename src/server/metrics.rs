@@ -11,9 +11,20 @@ use std::{
 
 use parking_lot::RwLock;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
+
+mod descriptors;
+mod installs;
+
+use descriptors::{
+    API_CALL_DURATION, API_CALLS, BUILD_INFO, CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, LEADER, LOST_RACES,
+    PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS, WATCH_ERRORS,
+    WATCH_LAST_EVENT, WATCH_SYNCED,
+};
+pub use descriptors::{DESCRIPTORS, Descriptor, Kind, REVIEW_BUCKETS};
+pub use installs::{Install, Installs};
 
 /// How many different component or kind names get a series of their own; the rest are counted as [`OTHER`].
 ///
@@ -23,108 +34,6 @@ pub const MAX_NAMES: usize = 100;
 
 /// The label value for names beyond [`MAX_NAMES`].
 pub const OTHER: &str = "other";
-
-/// Seconds; a review that changes no governed image ends in the first buckets, one from the cache by 10 ms, one with
-/// fresh reads between 10 ms and 1 s. 10 s is the default timeout of a webhook: what lies above it failed.
-pub const REVIEW_BUCKETS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// What one metric is: enough to register it and to document it.
-#[derive(Clone, Copy, Debug)]
-pub struct Descriptor {
-    /// The full name, with the prefix `upgrade_guard_`.
-    pub name: &'static str,
-    /// Counter, gauge or histogram.
-    pub kind: Kind,
-    /// The label names, in the order in which values are given.
-    pub labels: &'static [&'static str],
-    /// One sentence for `# HELP`, with the unit where there is one.
-    pub help: &'static str,
-}
-
-/// The type of a metric.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// A number that only rises.
-    Counter,
-    /// A number that rises and falls.
-    Gauge,
-    /// Observations in buckets with these upper bounds.
-    Histogram(&'static [f64]),
-}
-
-impl Kind {
-    /// The name of the type as the text format writes it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram(_) => "histogram",
-        }
-    }
-}
-
-const REVIEWS: Descriptor = Descriptor {
-    name: "upgrade_guard_reviews_total",
-    kind: Kind::Counter,
-    labels: &["component", "rule", "verdict", "mode", "dry_run"],
-    help: "Admission reviews, by component, the rule that decided, its verdict, its mode, and whether it was a dry run.",
-};
-const REVIEW_DURATION: Descriptor = Descriptor {
-    name: "upgrade_guard_review_duration_seconds",
-    kind: Kind::Histogram(REVIEW_BUCKETS),
-    labels: &["path"],
-    help: "Time from a review read to its answer, by the way it was decided.",
-};
-const WATCH_SYNCED: Descriptor = Descriptor {
-    name: "upgrade_guard_watch_synced",
-    kind: Kind::Gauge,
-    labels: &["kind"],
-    help: "1 when the objects of this kind are listed and watched, 0 when not.",
-};
-const WATCH_LAST_EVENT: Descriptor = Descriptor {
-    name: "upgrade_guard_watch_last_event_timestamp_seconds",
-    kind: Kind::Gauge,
-    labels: &["kind"],
-    help: "Unix time of the last event of the watch of this kind.",
-};
-const WATCH_ERRORS: Descriptor = Descriptor {
-    name: "upgrade_guard_watch_errors_total",
-    kind: Kind::Counter,
-    labels: &["kind"],
-    help: "Errors of the watch of this kind, unreadable objects included.",
-};
-const CERTIFICATE_NOT_AFTER: Descriptor = Descriptor {
-    name: "upgrade_guard_certificate_not_after_timestamp_seconds",
-    kind: Kind::Gauge,
-    labels: &[],
-    help: "Unix time at which the serving certificate expires; 0 before one is loaded.",
-};
-const CERTIFICATE_RELOAD_ERRORS: Descriptor = Descriptor {
-    name: "upgrade_guard_certificate_reload_errors_total",
-    kind: Kind::Counter,
-    labels: &[],
-    help: "Looks at the certificate folder that found something unusable; rises as long as it is there.",
-};
-const BUILD_INFO: Descriptor = Descriptor {
-    name: "upgrade_guard_build_info",
-    kind: Kind::Gauge,
-    labels: &["version", "revision"],
-    help: "Always 1; the labels tell which build this is.",
-};
-
-/// Every metric there is.
-pub const DESCRIPTORS: &[Descriptor] = &[
-    REVIEWS,
-    REVIEW_DURATION,
-    WATCH_SYNCED,
-    WATCH_LAST_EVENT,
-    WATCH_ERRORS,
-    CERTIFICATE_NOT_AFTER,
-    CERTIFICATE_RELOAD_ERRORS,
-    BUILD_INFO,
-];
 
 /// What is counted about one review. Values other than the component come from code, so they are bounded.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +63,15 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     certificate_not_after: IntGauge,
     certificate_reload_errors: IntCounter,
+    api_calls: IntCounterVec,
+    api_call_duration: HistogramVec,
+    lost_races: IntCounter,
+    recorder_dropped: IntCounter,
+    leader: IntGauge,
+    reconcile_duration: Histogram,
+    reconcile_errors: IntCounter,
+    platform_writes: IntCounter,
+    installs: Installs,
 }
 
 impl Metrics {
@@ -168,11 +86,20 @@ impl Metrics {
             reviews: register(&registry, IntCounterVec::new(opts(&REVIEWS), REVIEWS.labels)),
             review_duration: register(
                 &registry,
-                HistogramVec::new(
-                    HistogramOpts::from(opts(&REVIEW_DURATION)).buckets(REVIEW_BUCKETS.to_vec()),
-                    REVIEW_DURATION.labels,
-                ),
+                HistogramVec::new(histogram(&REVIEW_DURATION), REVIEW_DURATION.labels),
             ),
+            api_calls: register(&registry, IntCounterVec::new(opts(&API_CALLS), API_CALLS.labels)),
+            api_call_duration: register(
+                &registry,
+                HistogramVec::new(histogram(&API_CALL_DURATION), API_CALL_DURATION.labels),
+            ),
+            lost_races: register(&registry, IntCounter::with_opts(opts(&LOST_RACES))),
+            recorder_dropped: register(&registry, IntCounter::with_opts(opts(&RECORDER_DROPPED))),
+            leader: register(&registry, IntGauge::with_opts(opts(&LEADER))),
+            reconcile_duration: register(&registry, Histogram::with_opts(histogram(&RECONCILE_DURATION))),
+            reconcile_errors: register(&registry, IntCounter::with_opts(opts(&RECONCILE_ERRORS))),
+            platform_writes: register(&registry, IntCounter::with_opts(opts(&PLATFORM_WRITES))),
+            installs: Installs::new(&registry),
             watch_synced: register(&registry, IntGaugeVec::new(opts(&WATCH_SYNCED), WATCH_SYNCED.labels)),
             watch_last_event: register(&registry, GaugeVec::new(opts(&WATCH_LAST_EVENT), WATCH_LAST_EVENT.labels)),
             watch_errors: register(&registry, IntCounterVec::new(opts(&WATCH_ERRORS), WATCH_ERRORS.labels)),
@@ -224,6 +151,46 @@ impl Metrics {
         self.certificate_reload_errors.inc();
     }
 
+    /// Counts a call of the API server on the way of a review: `verb` as RBAC names it, for example `get` of `platforms`,
+    /// with `ok`, `conflict`, `error` or `timeout` as its outcome.
+    pub fn api_call(&self, verb: &'static str, resource: &'static str, outcome: &'static str, took: Duration) {
+        self.api_calls.with_label_values(&[verb, resource, outcome]).inc();
+        self.api_call_duration.with_label_values(&[verb, resource]).observe(took.as_secs_f64());
+    }
+
+    /// Counts writes of a `Platform` that came too late.
+    pub fn lost_races(&self, times: u64) {
+        self.lost_races.inc_by(times);
+    }
+
+    /// Counts something that should have been recorded and was not.
+    pub fn recorder_dropped(&self) {
+        self.recorder_dropped.inc();
+    }
+
+    /// Says whether this process runs the controller; one that does not knows nothing of installs.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+        self.installs.lead(leads);
+    }
+
+    /// Records a look of the controller at one install.
+    pub fn reconciled(&self, took: Duration, failed: bool) {
+        self.reconcile_duration.observe(took.as_secs_f64());
+        self.reconcile_errors.inc_by(u64::from(failed));
+    }
+
+    /// Counts a write of the status of a `Platform`.
+    pub fn platform_write(&self) {
+        self.platform_writes.inc();
+    }
+
+    /// The numbers of each install.
+    #[must_use]
+    pub fn installs(&self) -> &Installs {
+        &self.installs
+    }
+
     /// Gives all metrics in the Prometheus text format.
     ///
     /// # Errors
@@ -241,6 +208,14 @@ impl Default for Metrics {
 
 fn opts(descriptor: &Descriptor) -> Opts {
     Opts::new(descriptor.name, descriptor.help)
+}
+
+fn histogram(descriptor: &Descriptor) -> HistogramOpts {
+    let buckets = match descriptor.kind {
+        Kind::Histogram(buckets) => buckets.to_vec(),
+        Kind::Counter | Kind::Gauge => vec![],
+    };
+    HistogramOpts::from(opts(descriptor)).buckets(buckets)
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
@@ -307,6 +282,9 @@ mod tests {
         metrics.watch_error("deployments.apps");
         metrics.certificate_not_after(1_900_000_000);
         metrics.certificate_reload_error();
+        metrics.api_call("get", "platforms", "ok", Duration::from_millis(3));
+        metrics.leader(true);
+        metrics.installs().set(&installs::tests::install("stoa", "2.3.0"));
         metrics
     }
 

@@ -180,7 +180,7 @@ async fn start(cluster: &Cluster) -> Result<Guard> {
 }
 
 /// Waits until the API server calls the guard where it is now.
-async fn registered(scene: &Scene<'_>) -> Result<()> {
+pub(super) async fn registered(scene: &Scene<'_>) -> Result<()> {
     let probe = create("probe", "probe:1").dry_run();
     let called = async || {
         let answer = scene.send(&probe).await?;
@@ -204,7 +204,7 @@ async fn until_judged(scene: &Scene<'_>, ask: &Ask, text: &str) -> Result<()> {
 }
 
 /// The API and the gateway at 2.2.0 under a policy, both rolled out.
-async fn platform(scene: &Scene<'_>) -> Result<()> {
+pub(super) async fn platform(scene: &Scene<'_>) -> Result<()> {
     scene.apply(&scene.policy()?).await?;
     scene.governed().await?;
     for component in [API, GATEWAY] {
@@ -217,7 +217,7 @@ async fn platform(scene: &Scene<'_>) -> Result<()> {
 }
 
 /// Writes the status of a complete rollout, as the controllers would.
-async fn complete(scene: &Scene<'_>, name: &str) -> Result<()> {
+pub(super) async fn complete(scene: &Scene<'_>, name: &str) -> Result<()> {
     let deployments: Api<Deployment> = scene.deployments();
     let deployment = deployments.get(name).await?;
     let pods = deployment.spec.context("a spec")?.replicas;

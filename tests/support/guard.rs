@@ -23,8 +23,9 @@ use super::wait::{DEADLINE, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_upgrade-guard");
 
-/// Starts the guard and waits for the end of its own input; killed, because tests of a graceful end are elsewhere.
-const KEEPER: &str = r#""$@" & guard=$!; while read -r _; do :; done; kill -KILL "$guard"; wait "$guard""#;
+/// Starts the guard and waits for the end of its own input, then kills it; a line is a request to end.
+const KEEPER: &str =
+    r#""$@" & guard=$!; while read -r _; do kill -TERM "$guard"; done; kill -KILL "$guard"; wait "$guard""#;
 
 /// How much of the log an error shows.
 const LOG_LINES: usize = 12;
@@ -63,9 +64,18 @@ impl Guard {
 
     /// Starts a guard and waits until it is ready. What [`install`] applies must be there.
     pub(crate) async fn start(cluster: &Cluster, registration: Registration) -> Result<Self> {
+        Self::start_with(cluster, registration, &[]).await
+    }
+
+    /// As [`Guard::start`], with more arguments of `serve`.
+    pub(crate) async fn start_with(
+        cluster: &Cluster,
+        registration: Registration,
+        args: &'static [&'static str],
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("guard-").tempdir_in(cluster.folder())?.keep();
         write_kubeconfig(cluster, &folder.join("kubeconfig")).await?;
-        let guard = tokio::task::spawn_blocking(move || Self::spawn(&folder, registration)).await??;
+        let guard = tokio::task::spawn_blocking(move || Self::spawn(&folder, registration, args)).await??;
         guard.ready().await?;
         if registration == Registration::ByTest {
             guard.register(cluster).await?;
@@ -85,7 +95,7 @@ impl Guard {
         for file in ["tls.crt", "tls.key", "ca.crt"] {
             std::fs::copy(certs.join(file), folder.join(file))?;
         }
-        let guard = tokio::task::spawn_blocking(move || Self::run(&folder, Registration::ByTest)).await??;
+        let guard = tokio::task::spawn_blocking(move || Self::run(&folder, Registration::ByTest, &[])).await??;
         guard.ready().await?;
         Ok(guard)
     }
@@ -104,17 +114,18 @@ impl Guard {
         ready.await.with_context(|| self.log_tail(""))
     }
 
-    fn spawn(folder: &Path, registration: Registration) -> Result<Self> {
+    fn spawn(folder: &Path, registration: Registration, args: &[&str]) -> Result<Self> {
         make_certs(folder)?;
-        Self::run(folder, registration)
+        Self::run(folder, registration, args)
     }
 
     /// Runs the guard with the kubeconfig and the certificates in `folder`.
-    fn run(folder: &Path, registration: Registration) -> Result<Self> {
+    fn run(folder: &Path, registration: Registration, args: &[&str]) -> Result<Self> {
         let log = folder.join("guard.log");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper", PROGRAM, "serve"]);
         command.args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--certs"]).arg(folder);
+        command.args(args);
         if registration == Registration::ByGuard {
             command.args(["--register", "https://127.0.0.1:0"]);
         }
@@ -153,6 +164,13 @@ impl Guard {
             Ok(())
         })
         .await?
+    }
+
+    /// Asks the guard to end, as the kubelet does.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
+        let input = self.keeper.stdin.as_mut().context("it runs")?;
+        writeln!(input)?;
+        Ok(input.flush()?)
     }
 
     /// `GET` on the operations port.

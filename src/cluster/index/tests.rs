@@ -403,3 +403,33 @@ fn what_nobody_kept_takes_no_write_and_no_copy() {
     index.remove(ReplicaSets, &key("stoa", "redis-1"));
     assert!(Arc::ptr_eq(&held.inventory, &index.snapshot("stoa").unwrap().inventory));
 }
+
+#[test]
+fn who_follows_a_namespace_is_told_of_what_changes_in_it_and_of_nothing_else() {
+    let index = index_with([stoa(), mk_policy("other", &["other"], &[("api", API)])]);
+    let mut stoa = index.read(|index| index.revisions("stoa")).unwrap();
+    assert!(index.read(|index| index.revisions("nowhere")).is_none());
+    let mut changed = || {
+        let changed = stoa.has_changed();
+        stoa.mark_unchanged();
+        changed.ok()
+    };
+    let api = format!("{API}:1.0.0");
+    assert_eq!(changed(), Some(false));
+    apply(&index, DEPLOYMENTS, deployment_json("stoa", "api", &api));
+    assert_eq!(changed(), Some(true));
+    apply(&index, DEPLOYMENTS, deployment_json("other", "api", &api));
+    apply(&index, DEPLOYMENTS, deployment_json("stoa", "nginx", "nginx:1"));
+    index.remove(DEPLOYMENTS, &key("stoa", "nginx"));
+    assert_eq!(changed(), Some(false), "what is not kept changes nothing");
+    index.remove(DEPLOYMENTS, &key("stoa", "api"));
+    assert_eq!(changed(), Some(true));
+
+    let mut rebuilds = index.rebuilds();
+    rebuilds.mark_unchanged();
+    assert_eq!(index.write(|index| index.remove_policy("other")), []);
+    assert!(rebuilds.has_changed().unwrap());
+    assert_eq!(changed(), Some(true), "its policies may be others");
+    assert_eq!(index.write(|index| index.remove_policy("stoa")), []);
+    assert_eq!(changed(), None, "no policy governs it any more");
+}
