@@ -76,13 +76,13 @@ pub fn lifting(kind: WorkloadKind, object: &Value) -> Value {
 pub fn lift(kind: WorkloadKind, object: &mut Value) {
     let patch = lifting(kind, object);
     for part in ["labels", "annotations"] {
-        if let Some(found) = object["metadata"][part].as_object_mut() {
+        if let Some(found) = object.pointer_mut(&format!("/metadata/{part}")).and_then(Value::as_object_mut) {
             let named = patch["metadata"][part].as_object();
             found.retain(|key, _| named.is_none_or(|named| !named.contains_key(key)));
         }
     }
-    if patch["spec"]["paused"].is_null() && patch["spec"].get("paused").is_some() {
-        object["spec"].as_object_mut().map(|spec| spec.remove("paused"));
+    if patch.pointer("/spec/paused").is_some() {
+        object.pointer_mut("/spec").and_then(Value::as_object_mut).map(|spec| spec.remove("paused"));
     } else if let Some(partition) = patch.pointer("/spec/updateStrategy/rollingUpdate/partition") {
         object["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = partition.clone();
     }

@@ -240,6 +240,10 @@ async fn a_forged_hold_counts_for_nothing() {
     assert!(denied.message().starts_with("[UG-ORDER]"), "in its own rollout: {}", denied.text());
     let denied = holding().ask(&Review::update(&gateway("2.2.0"), &held("2.9.0"))).await;
     assert!(denied.message().starts_with("[UG-HOP]"), "too far: {}", denied.text());
+    // A label on someone else's pause does not make it the guard's.
+    let paused = gateway("2.2.0").set("/spec/paused", true);
+    let labelled = Review::update(&paused, &marked(gateway("2.3.0").set("/spec/paused", true)));
+    assert_eq!(mutate(&ready().with(&paused), &labelled).await.patch, None, "it would be resumed");
     let (mutated, _) = both(&ready(), &forged).await;
     assert_eq!(mutated.object["spec"].get("paused"), None, "nothing to wait for");
 }
