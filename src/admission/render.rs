@@ -119,7 +119,9 @@ pub(super) fn held(request: &Request<'_>, found: &Found<'_>, stays: bool) -> Adm
 fn denial(request: &Request<'_>, found: &Found<'_>) -> String {
     let Found { decision, note, .. } = found;
     let hint = Caller::of(request).hint().filter(|_| decision.verdict == Verdict::NotYet);
-    let parts = [Some(decision.denial()), note.clone(), hint.map(str::to_owned), way(request, decision)];
+    // Two commands on one line would run into each other.
+    let last = note.clone().or_else(|| way(request, decision));
+    let parts = [Some(decision.denial()), hint.map(str::to_owned), last];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 

@@ -164,6 +164,15 @@ impl ComponentView {
         self.workloads.is_empty() && self.intents.is_empty() && self.recorded.is_none()
     }
 
+    /// The first workload that is not made of what was asked for, with what it waits for, if only for the guard.
+    #[must_use]
+    pub fn incomplete(&self) -> Option<(&WorkloadId, &Missing)> {
+        self.workloads.iter().find_map(|workload| match &workload.rollout {
+            Rollout::Settled => None,
+            Rollout::Progressing(missing) => Some((&workload.id, missing)),
+        })
+    }
+
     /// The first workload whose rollout is not complete, with what it waits for. A rollout that the guard holds has not
     /// begun: its pods are all of what was completed before, and whoever waits for them need not wait for it. Else two
     /// that are held could wait for each other.

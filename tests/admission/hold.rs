@@ -257,7 +257,7 @@ async fn a_policy_that_went_back_to_deny() {
     assert!(mutated.patch.is_none() && validated.message().starts_with("[UG-ORDER]"), "{}", validated.text());
     let may = deny().with(&Workload::deployment("control-plane-api", &image("control-plane-api", "2.3.0")));
     let (mutated, validated) = both(&may, &resume).await;
-    assert!(validated.allowed() && validated.path == "governed", "{}", validated.text());
+    assert!(validated.allowed() && validated.path == "fresh", "{}", validated.text());
     assert!(!mutated.object.to_string().contains("guard.gostoa.dev/held"), "no mark is left");
 }
 

@@ -10,6 +10,7 @@ mod judged;
 mod kinds;
 mod mutated;
 mod objects;
+mod overridden;
 mod review;
 mod sure;
 mod texts;

@@ -146,6 +146,8 @@ pub struct Reply {
     pub left: Vec<PlatformIntent>,
     /// How often somebody else was faster.
     pub lost: usize,
+    /// Who was asked about for the right to override.
+    pub rights: Vec<String>,
 }
 
 impl Reply {
@@ -163,6 +165,7 @@ impl Reply {
             decided: witness.decided.lock().clone(),
             reads: witness.reads.lock().len(),
             left: witness.intents.lock().iter().map(|(_, intent)| intent.clone()).collect(),
+            rights: witness.rights.lock().clone(),
             lost: witness.lost.load(Ordering::Relaxed),
         };
         reply.is_well_formed();

@@ -134,6 +134,12 @@ impl World {
         self
     }
 
+    /// Where the user may override policies, may not, or cannot be told about.
+    pub fn where_user_may(mut self, right: Result<bool, &'static str>) -> Self {
+        self.right = right;
+        self
+    }
+
     /// With these answers to fresh reads and to attempts to leave intents.
     pub fn asked(mut self, reads: Vec<Read>, writes: Vec<Result<bool, &'static str>>) -> Self {
         (self.reads, self.writes) = (reads, writes);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, watcher};
@@ -196,7 +197,7 @@ where
 }
 
 fn asked_for(deployment: &Deployment) -> Option<BTreeSet<String>> {
-    versions(deployment.spec.as_ref()?.template.spec.as_ref()?)
+    Some(versions(deployment.spec.as_ref()?.template.spec.as_ref()?))
 }
 
 fn with_pods(set: &ReplicaSet) -> Option<BTreeSet<String>> {
@@ -204,10 +205,10 @@ fn with_pods(set: &ReplicaSet) -> Option<BTreeSet<String>> {
     if pods == 0 {
         return Some(BTreeSet::new());
     }
-    versions(set.spec.as_ref()?.template.as_ref()?.spec.as_ref()?)
+    Some(versions(set.spec.as_ref()?.template.as_ref()?.spec.as_ref()?))
 }
 
-fn versions(pod: &k8s_openapi::api::core::v1::PodSpec) -> Option<BTreeSet<String>> {
+fn versions(pod: &PodSpec) -> BTreeSet<String> {
     let images = pod.containers.iter().filter_map(|container| container.image.as_deref());
-    Some(images.filter_map(|image| image.rsplit_once(':')).map(|(_, tag)| tag.to_owned()).collect())
+    images.filter_map(|image| image.rsplit_once(':')).map(|(_, tag)| tag.to_owned()).collect()
 }

@@ -105,7 +105,7 @@ impl Dice {
         Self(AtomicU64::new(seed))
     }
 
-    /// A number below `end` (SplitMix64).
+    /// A number below `end` (the generator called `SplitMix64`).
     pub(crate) fn below(&self, end: u64) -> u64 {
         let mut x = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

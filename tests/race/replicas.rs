@@ -4,7 +4,6 @@
 //! registrations, told apart by the workload's name: requests for different components meet in different processes.
 
 use anyhow::{Context as _, Result, ensure};
-use kube::Client;
 use serde_json::{Value, json};
 
 use crate::platform::{API, UI};
@@ -19,7 +18,6 @@ const UNSURE: Faults = Faults { late: 200, by: 30, lost: 30 };
 
 pub(crate) struct Replicas {
     pub(crate) cluster: Cluster,
-    pub(crate) client: Client,
     guards: Vec<Guard>,
     answers: Vec<Proxy>,
     _questions: Vec<Proxy>,
@@ -50,8 +48,7 @@ impl Replicas {
             let split = split(&printed, name, &condition)?;
             succeeded(cluster.kubectl_with(&["apply", "-f", "-"], &split.to_string()).await?)?;
         }
-        let client = cluster.client().await?;
-        Ok(Some(Self { cluster, client, guards, answers, _questions: questions }))
+        Ok(Some(Self { cluster, guards, answers, _questions: questions }))
     }
 
     /// How many answers never arrived, and how many races the guards lost.

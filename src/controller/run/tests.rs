@@ -50,6 +50,8 @@ impl Store {
         let namespace = segments.iter().skip_while(|segment| **segment != "namespaces").nth(1).unwrap_or(&"");
         let (code, answer) = if parts.uri.path().ends_with("/pods") {
             (200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}))
+        } else if parts.uri.path().ends_with("/events") {
+            (201, serde_json::from_slice(&body).expect("JSON"))
         } else if namespace.is_empty() {
             let items: Vec<Value> = self.platforms.lock().values().cloned().collect();
             (200, json!({"kind": "PlatformList", "apiVersion": "v1", "metadata": {}, "items": items}))

@@ -43,9 +43,9 @@ fn one(scene: &Scene<'_>, seen: &drift::Digests, id: ComponentId) -> Option<Plat
         highest,
         desired: asked(view).into_iter().take(most::VERSIONS).map(shown).collect(),
         running: running(scene, seen, id),
-        settled: view.unsettled().is_none(),
+        settled: view.incomplete().is_none(),
         held: view.workloads.iter().any(|workload| held_from(workload).is_some()),
-        waits_for: view.unsettled().map(|(workload, missing)| {
+        waits_for: view.incomplete().map(|(workload, missing)| {
             let several = view.workloads.len() > 1;
             clip(&if several { format!("{workload}: {missing}") } else { missing.to_string() }, LONGEST_TEXT)
         }),

@@ -16,7 +16,7 @@ const SUMMARY: usize = 120;
 /// The newest release whose versions all components with pods run, all of them settled.
 pub(super) fn release(scene: &Scene<'_>) -> Option<String> {
     let present: Vec<ComponentId> = scene.policy.ids().filter(|id| scene.view.component(*id).has_pods()).collect();
-    if present.iter().any(|id| scene.view.component(*id).unsettled().is_some()) {
+    if present.iter().any(|id| scene.view.component(*id).incomplete().is_some()) {
         return None;
     }
     let mut newest = scene.policy.lines.releases().iter().rev();
@@ -103,7 +103,7 @@ fn awaited(intent: &PlatformIntent) -> String {
 }
 
 fn missing<'s>(scene: &'s Scene<'_>, id: ComponentId) -> Option<&'s Missing> {
-    scene.view.component(id).unsettled().map(|(_, missing)| missing)
+    scene.view.component(id).incomplete().map(|(_, missing)| missing)
 }
 
 /// Whether the gate leads to a line on which something else already is that the component is upgraded after or measured

@@ -401,11 +401,12 @@ fn intents_stay_until_they_end() {
     let mut install = Install::settled();
     install.admit(API, "2.3.0");
     install.admit("unknown", "1.0.0");
-    // The inventory does not show the workload yet.
-    install.admit(GATEWAY, "2.2.1").workload = Some(workload("another"));
+    // It is new, and the inventory does not show it yet.
+    let intent = install.admit(GATEWAY, "2.2.1");
+    (intent.workload, intent.base) = (Some(workload("another")), None);
     install.look();
     let to = |install: &Install| install.status.intents.iter().map(|intent| intent.to.clone()).collect::<Vec<_>>();
-    assert_eq!(to(&install), ["2.3.0", "1.0.0", "2.2.1"]);
+    assert_eq!(to(&install), ["2.3.0", "2.2.1"], "nothing is unknown to the policy and admitted");
     assert!(install.status.components[1].workloads.contains(&workload("another")));
     install.runs(API, "2.3.0", &[("2.2.0", 1), ("2.3.0", 1)]);
     install.look();
