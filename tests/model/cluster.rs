@@ -1,8 +1,8 @@
 //! What goes on by itself: rollouts, the controller's sweep, and time.
 
-use crate::guard::ended;
+use crate::guard::ended_of;
 use crate::step::{Action, Config, Fault};
-use crate::system::{Intent, Line, Object, Phase, Reads, Sweep, System, Workload, lines_of};
+use crate::system::{Intent, Line, Phase, Sweep, System, Workload, lines_of};
 use crate::webhook::drop_ended;
 
 impl Config {
@@ -60,9 +60,9 @@ impl Config {
         match &system.sweep {
             None if self.sweeps && self.to_read(system).next().is_some() => actions.push(Action::SweepStarts),
             None => {}
-            Some(Sweep::Reading(reads)) => {
+            Some(Sweep::Reading { read, .. }) => {
                 actions.push(Action::SweepFails);
-                let unread = self.to_read(system).filter(|part| reads[*part].is_none());
+                let unread = self.to_read(system).filter(|part| !read[*part]);
                 actions.extend(unread.map(Action::SweepReads));
             }
             Some(Sweep::Decided(_)) => actions.extend([Action::SweepFails, Action::SweepWrites]),
@@ -75,18 +75,16 @@ impl Config {
         (0..self.parts).filter(with_intents)
     }
 
+    /// Reads a workload; in the end nothing is written where nothing ended.
     pub fn sweep_reads(&self, system: &mut System, part: usize) {
-        let object: Object = system.workloads[part].object;
-        let Some(Sweep::Reading(mut reads)) = system.sweep else { return };
-        reads[part] = Some(object);
-        let all = self.to_read(system).all(|part| reads[part].is_some());
-        system.sweep = if all { self.sweep_decides(system, &reads) } else { Some(Sweep::Reading(reads)) };
-    }
-
-    /// Which intents ended; nothing is written where none did.
-    fn sweep_decides(&self, system: &System, reads: &Reads) -> Option<Sweep> {
-        let ended = ended(&system.ledger, reads, self.fault);
-        ended.iter().flatten().any(|ended| *ended).then_some(Sweep::Decided(ended))
+        let Some(Sweep::Reading { mut ledger, mut read, mut ended }) = system.sweep else { return };
+        ended[part] = ended_of(&ledger[part], &system.workloads[part].object, self.fault);
+        (read[part], ledger[part]) = (true, Default::default());
+        system.sweep = if !self.to_read(system).all(|part| read[part]) {
+            Some(Sweep::Reading { ledger, read, ended })
+        } else {
+            ended.iter().flatten().any(|ended| *ended).then_some(Sweep::Decided(ended))
+        };
     }
 
     pub fn sweep_writes(&self, system: &mut System) {

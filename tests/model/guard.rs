@@ -36,8 +36,7 @@ pub struct Step {
 }
 
 /// What the workload of an intent for `line` shows of it.
-fn evidence(object: Option<&Object>, line: Line) -> Evidence {
-    let Some(object) = object else { return Evidence::GONE };
+fn evidence(object: &Object, line: Line) -> Evidence {
     Evidence {
         shown: object.in_effect().contains(&line),
         settled: object.is_settled(),
@@ -58,12 +57,22 @@ fn ends(intent: Intent, evidence: Evidence, fault: Fault) -> bool {
     }
 }
 
+/// Which intents of one component no longer count in the face of its workload.
+pub fn ended_of(intents: &[Intent; LINES], object: &Object, fault: Fault) -> [bool; LINES] {
+    let mut ended = [false; LINES];
+    for line in Line::all() {
+        ended[line.index()] = ends(intents[line.index()], evidence(object, line), fault);
+    }
+    ended
+}
+
 /// Which intents of `ledger` no longer count in the face of what was read.
 pub fn ended(ledger: &Ledger, reads: &Reads, fault: Fault) -> Slots {
     let mut ended = Slots::default();
-    for (part, line) in slots() {
-        let intent = ledger[part][line.index()];
-        ended[part][line.index()] = ends(intent, evidence(reads[part].as_ref(), line), fault);
+    for part in 0..PARTS {
+        if let Some(object) = &reads[part] {
+            ended[part] = ended_of(&ledger[part], object, fault);
+        }
     }
     ended
 }

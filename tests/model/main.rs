@@ -51,7 +51,7 @@ fn explore() {
     if config.lines.0 == 1 { config.starts = vec![[1, 1, 1]] }
     if config.parts == 3 { config.starts = vec![[1, 1, 1]] }
     if let Some(v) = var("M_FAULT") {
-        config.fault = [Fault::None, Fault::NoIntent, Fault::WorkloadsFirst, Fault::EndsWhenShown, Fault::EndsByTimeAlone, Fault::ExpiresEarly, Fault::PlainWrite, Fault::CacheAlone, Fault::DryRunGoesOn][v.parse::<usize>().unwrap()];
+        config.fault = [Fault::None, Fault::NoIntent, Fault::WorkloadsFirst, Fault::EndsWhenShown, Fault::EndsByTimeAlone, Fault::ExpiresEarly, Fault::PlainWrite, Fault::CacheAlone, Fault::DryRunGoesOn, Fault::OwnObjectIsEvidence, Fault::ClockAfterReads][v.parse::<usize>().unwrap()];
         config.dry_runs = true;
     }
     let started = Instant::now();
@@ -62,6 +62,7 @@ fn explore() {
     let checker = builder.spawn_bfs().join();
     println!("{} states, {} unique, depth {}, {:?}, done {}", checker.state_count(), checker.unique_state_count(), checker.max_depth(), started.elapsed(), checker.is_done());
     for (name, path) in checker.discoveries() {
+        if name.starts_with("all get") || name.starts_with("a workload is") { println!("({name})"); continue }
         println!("{name}:\n{}", show::path(&shown, path));
     }
 }

@@ -5,7 +5,7 @@ use stateright::{Model, Property};
 use crate::progress::can_go_on;
 use crate::oracle;
 use crate::webhook::change;
-use crate::system::{Cache, Intent, Ledger, Line, PARTS, Phase, Reads, Sweep, System, Workload, slots};
+use crate::system::{Cache, Intent, Ledger, Line, PARTS, Phase, Reads, Slots, Sweep, System, Workload, slots};
 
 /// What is broken on purpose, to see that the checker notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub enum Fault {
     NoIntent,
     /// The workloads are read before the Platform.
     WorkloadsFirst,
+    /// What a workload shows of an intent is told by the old object of a request for it.
+    OwnObjectIsEvidence,
+    /// Whether an intent expired is asked when the workloads have been read.
+    ClockAfterReads,
     /// An intent ends as soon as its workload asks for the version.
     EndsWhenShown,
     /// An intent ends when its time is over, whatever the workload shows.
@@ -155,7 +159,10 @@ impl Model for Config {
             Action::Fail(index) => {
                 system.requests.remove(index);
             }
-            Action::SweepStarts => system.sweep = Some(Sweep::Reading(Reads::default())),
+            Action::SweepStarts => {
+                let (ledger, read, ended) = (system.ledger, [false; PARTS], Slots::default());
+                system.sweep = Some(Sweep::Reading { ledger, read, ended });
+            },
             Action::SweepReads(part) => self.sweep_reads(&mut system, part),
             Action::SweepWrites => self.sweep_writes(&mut system),
             Action::SweepFails => system.sweep = None,

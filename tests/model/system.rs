@@ -133,15 +133,20 @@ pub struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// The guard reads. `reads` has the request's own old object from the start.
+    /// The guard reads.
     Reading {
+        /// The workload as the API server gave it to the guard.
+        own: Object,
         /// The Platform was read, and nobody wrote it since.
         platform: bool,
+        /// What the guard is to judge by.
         reads: Reads,
-        /// What was read of the Platform, where a fault makes that matter.
+        /// The intents of the workloads that are still to be read, with what had expired when the Platform was read.
         ledger: Ledger,
+        /// Those that ended, of the workloads that were read.
+        ended: Slots,
     },
-    /// `decide` said Allow; the intent is to be written, and what ended is to be dropped.
+    /// `decide` said Allow: `ledger` is what was read of the Platform, where a fault makes that matter still. The intent is to be written, and what ended is to be dropped.
     Decided { own: Object, ended: Slots, ledger: Ledger },
     /// The answer is on its way, or the API server is about to store the change, perhaps with the workload held.
     Answered { held: bool },
@@ -149,17 +154,15 @@ pub enum Phase {
 
 impl Phase {
     /// A request of which nothing but its own old object is known.
-    pub fn asked(part: usize, own: Object) -> Self {
-        let mut reads = Reads::default();
-        reads[part] = Some(own);
-        Self::Reading { platform: false, reads, ledger: Ledger::default() }
+    pub fn asked(own: Object) -> Self {
+        Self::Reading { platform: false, own, reads: Reads::default(), ledger: Ledger::default(), ended: Slots::default() }
     }
 }
 
 /// The leader's controller on its way to drop what ended. It is there from its read of the Platform on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sweep {
-    Reading(Reads),
+    Reading { ledger: Ledger, read: [bool; PARTS], ended: Slots },
     Decided(Slots),
 }
 

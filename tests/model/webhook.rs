@@ -2,7 +2,7 @@
 
 use upgrade_guard::domain::decision::Verdict;
 
-use crate::guard::{Step, ended, verdict};
+use crate::guard::{self, Step, ended_of, verdict};
 use crate::step::{Action, Config, Fault, How};
 use crate::system::{Intent, Ledger, Line, Object, Phase, Reads, Request, Slots, System, slots};
 
@@ -46,7 +46,7 @@ impl Config {
             return None;
         }
         let own = system.workloads[part].object;
-        let phase = if how == How::Held { Phase::Answered { held: true } } else { Phase::asked(part, own) };
+        let phase = if how == How::Held { Phase::Answered { held: true } } else { Phase::asked(own) };
         let part = u8::try_from(part).unwrap();
         let mut request = Request { part, to, dry, replica, outdated: false, phase };
         let Some(cache) = system.caches.get(usize::from(replica)) else { return Some(request) };
@@ -54,7 +54,7 @@ impl Config {
         for installed in 0..self.parts {
             seen[installed] = Some(if installed == usize::from(part) { own } else { cache.objects[installed] });
         }
-        let ended = ended(&cache.ledger, &seen, self.fault);
+        let ended = guard::ended(&cache.ledger, &seen, self.fault);
         if judge(&request, &seen, &cache.ledger, &ended) != Verdict::Allow {
             return None;
         }
@@ -83,34 +83,60 @@ impl Config {
 
     pub fn read_platform(&self, system: &mut System, index: usize) {
         let current = system.ledger;
-        let Phase::Reading { platform, ledger, reads } = &mut system.requests[index].phase else { return };
-        *platform = true;
-        if self.fault == Fault::PlainWrite {
-            *ledger = current;
+        let request = &mut system.requests[index];
+        let part = usize::from(request.part);
+        let Phase::Reading { platform, own, reads, ledger, ended } = &mut request.phase else { return };
+        (*platform, *ledger) = (true, current);
+        if self.fault == Fault::OwnObjectIsEvidence {
+            ended[part] = ended_of(&current[part], own, self.fault);
+            (reads[part], ledger[part]) = (Some(*own), Default::default());
+        } else if current[part].iter().all(|intent| *intent == Intent::None) && self.fault != Fault::WorkloadsFirst {
+            // What a read of its own workload would show is asked of no one.
+            reads[part] = Some(*own);
         }
-        if self.is_complete(reads) {
-            self.conclude(system, index);
-        }
+        self.conclude(system, index);
     }
 
+    /// Reads a workload. The request's own old object stands for its workload, but what the workload shows of an
+    /// intent is told by a read of it after the Platform: the old object may be older than the intent.
     pub fn read_workload(&self, system: &mut System, index: usize, part: usize) {
         let object = system.workloads[part].object;
-        let Phase::Reading { reads, platform, .. } = &mut system.requests[index].phase else { return };
-        reads[part] = Some(object);
-        if *platform && self.is_complete(reads) {
-            self.conclude(system, index);
+        let request = &mut system.requests[index];
+        let Phase::Reading { own, reads, ledger, ended, .. } = &mut request.phase else { return };
+        if self.judges_late() {
+            reads[part] = Some(object);
+        } else {
+            // What expired is asked at the time of the Platform's read: a read of the workload that is older than the
+            // expiry does not prove that nothing was stored until then.
+            ended[part] = ended_of(&ledger[part], &object, self.fault);
+            reads[part] = Some(if part == usize::from(request.part) { *own } else { object });
+            if self.fault != Fault::PlainWrite {
+                ledger[part] = Default::default();
+            }
         }
+        self.conclude(system, index);
     }
 
-    /// Everything is read: the guard decides.
+    /// Whether it is asked only in the end which intents ended.
+    fn judges_late(&self) -> bool {
+        matches!(self.fault, Fault::ClockAfterReads | Fault::WorkloadsFirst)
+    }
+
+    /// The guard decides when everything is read.
     fn conclude(&self, system: &mut System, index: usize) {
         let request = system.requests[index];
-        let Phase::Reading { reads, ledger, .. } = request.phase else { return };
-        let Some(own) = reads[usize::from(request.part)] else { return };
-        // Nobody wrote the Platform since it was read, else the request would have had to read it again.
+        let Phase::Reading { platform, own, reads, ledger, mut ended } = request.phase else { return };
+        if !platform || !self.is_complete(&reads) {
+            return;
+        }
+        if self.judges_late() {
+            ended = guard::ended(&system.ledger, &reads, self.fault);
+        }
+        // Nobody wrote the Platform since it was read, else the request would have had to read it again: its intents
+        // are those that were read.
         let seen = if self.fault == Fault::PlainWrite { ledger } else { system.ledger };
-        let ended = ended(&seen, &reads, self.fault);
         if judge(&request, &reads, &seen, &ended) == Verdict::Allow {
+            let ledger = if self.fault == Fault::PlainWrite { ledger } else { Ledger::default() };
             system.requests[index].phase = Phase::Decided { own, ended, ledger };
         } else {
             system.requests.remove(index);
@@ -144,13 +170,8 @@ impl Config {
             return;
         }
         for (_, request) in system.requests.iter_mut().enumerate().filter(|(index, _)| Some(*index) != winner) {
-            let part = usize::from(request.part);
-            match request.phase {
-                Phase::Reading { platform: true, reads, .. } => {
-                    request.phase = reads[part].map_or(request.phase, |own| Phase::asked(part, own));
-                }
-                Phase::Decided { own, .. } => request.phase = Phase::asked(part, own),
-                _ => {}
+            if let Phase::Reading { platform: true, own, .. } | Phase::Decided { own, .. } = request.phase {
+                request.phase = Phase::asked(own);
             }
         }
         system.sweep = None;
