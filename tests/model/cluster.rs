@@ -36,7 +36,7 @@ impl Config {
             Action::DeletePod(_, line) => pods[line.index()] -= 1,
             _ => object.counted = *pods,
         }
-        if !self.lag {
+        if self.fault != Fault::CountsLate {
             object.counted = *pods;
         }
         if object.is_settled() {
@@ -46,12 +46,9 @@ impl Config {
 
     /// Whether the time of an intent may be over: only when the API server can no longer store its change.
     pub fn may_expire(&self, system: &System, part: usize, line: Line) -> bool {
-        let own = || system.requests.iter().filter(|request| usize::from(request.part) == part);
-        let may_be_stored = own().any(|request| request.to == line && matches!(request.phase, Phase::Answered { .. }));
-        let is_old = own().any(|request| request.outdated);
-        system.ledger[part][line.index()] == Intent::Fresh
-            && (!may_be_stored || self.fault == Fault::ExpiresEarly)
-            && !(self.short_requests && is_old)
+        let mut own = system.requests.iter().filter(|request| usize::from(request.part) == part);
+        let may_be_stored = own.any(|request| request.to == line && matches!(request.phase, Phase::Answered { .. }));
+        system.ledger[part][line.index()] == Intent::Fresh && (!may_be_stored || self.fault == Fault::ExpiresEarly)
     }
 
     /// What the controller may do to drop ended intents: read the Platform, then the workloads of its intents, and

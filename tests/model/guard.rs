@@ -12,7 +12,9 @@ use upgrade_guard::domain::intent::Evidence;
 use upgrade_guard::domain::policy::{ComponentId, Policy};
 use upgrade_guard::domain::route::{Question, route};
 use upgrade_guard::domain::version::Version;
-use upgrade_guard::domain::view::{ComponentView, Intent as ViewIntent, Missing, Rollout, View, WorkloadId, WorkloadView};
+use upgrade_guard::domain::view::{
+    ComponentView, Intent as ViewIntent, Missing, Rollout, View, WorkloadId, WorkloadView,
+};
 
 use crate::step::Fault;
 use crate::system::{Intent, LINES, Ledger, Line, Object, PARTS, Reads, Slots, lines_of, slots};
@@ -22,8 +24,7 @@ const LATER: SignedDuration = SignedDuration::from_secs(60);
 
 /// The shipped policy. Components that a configuration does not install are absent from its views.
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
-    let shipped: UpgradePolicy =
-        serde_saphyr::from_str(include_str!("../../manifests/policies/stoa.yaml")).unwrap();
+    let shipped: UpgradePolicy = serde_saphyr::from_str(include_str!("../../manifests/policies/stoa.yaml")).unwrap();
     Policy::try_from(&shipped).unwrap()
 });
 
@@ -37,11 +38,7 @@ pub struct Step {
 
 /// What the workload of an intent for `line` shows of it.
 fn evidence(object: &Object, line: Line) -> Evidence {
-    Evidence {
-        shown: object.in_effect().contains(&line),
-        settled: object.is_settled(),
-        accounted: object.observed,
-    }
+    Evidence { shown: object.in_effect().contains(&line), settled: object.is_settled(), accounted: object.observed }
 }
 
 fn ends(intent: Intent, evidence: Evidence, fault: Fault) -> bool {

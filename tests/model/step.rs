@@ -2,10 +2,10 @@
 
 use stateright::{Model, Property};
 
-use crate::progress::can_go_on;
 use crate::oracle;
-use crate::webhook::change;
+use crate::progress::can_go_on;
 use crate::system::{Cache, Intent, Ledger, Line, PARTS, Phase, Reads, Slots, Sweep, System, Workload, slots};
+use crate::webhook::change;
 
 /// What is broken on purpose, to see that the checker notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,9 @@ pub enum Fault {
     PlainWrite,
     /// An Allow is given from the cache.
     CacheAlone,
+    /// A workload's status counts a pod any time after it came, and after its controller saw the next change. Not a
+    /// fault of the guard but a limit of what it can see: ReplicaSets count their pods a moment later.
+    CountsLate,
     /// A dry run goes the way of a request that is to be stored.
     DryRunGoesOn,
 }
@@ -52,10 +55,6 @@ pub struct Config {
     /// Replicas with a cache; without, a refusal from the cache is one of the ways in which a request fails.
     pub caches: usize,
     pub hold: bool,
-    /// Whether a workload's status may lag behind its pods.
-    pub lag: bool,
-    /// Whether the Platform's intents outlive every request that was there when they were made.
-    pub short_requests: bool,
     pub dry_runs: bool,
     pub fault: Fault,
 }
@@ -80,7 +79,12 @@ pub enum How {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// The API server gives a request to the guard, which judges it on its cache first.
-    Ask { part: usize, to: Line, how: How, replica: u8 },
+    Ask {
+        part: usize,
+        to: Line,
+        how: How,
+        replica: u8,
+    },
     /// A held change that is taken back changes no pod: nothing is asked.
     UndoHeld(usize),
     ReadPlatform(usize),
@@ -162,7 +166,7 @@ impl Model for Config {
             Action::SweepStarts => {
                 let (ledger, read, ended) = (system.ledger, [false; PARTS], Slots::default());
                 system.sweep = Some(Sweep::Reading { ledger, read, ended });
-            },
+            }
             Action::SweepReads(part) => self.sweep_reads(&mut system, part),
             Action::SweepWrites => self.sweep_writes(&mut system),
             Action::SweepFails => system.sweep = None,
@@ -181,8 +185,12 @@ impl Model for Config {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut all = vec![
-            Property::always("ORDER", |config: &Self, system: &System| oracle::is_in_order(&system.workloads, config.parts)),
-            Property::always("SKEW", |config: &Self, system: &System| oracle::is_within_skew(&system.workloads, config.parts)),
+            Property::always("ORDER", |config: &Self, system: &System| {
+                oracle::is_in_order(&system.workloads, config.parts)
+            }),
+            Property::always("SKEW", |config: &Self, system: &System| {
+                oracle::is_within_skew(&system.workloads, config.parts)
+            }),
             Property::always("an upgrade can go on", can_go_on),
             Property::always("a dry run writes nothing", |_: &Self, system: &System| !system.dry_run_wrote),
             Property::sometimes("all get to the newest line", |config: &Self, system: &System| {
@@ -201,4 +209,3 @@ impl Model for Config {
         all
     }
 }
-

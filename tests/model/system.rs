@@ -155,7 +155,13 @@ pub enum Phase {
 impl Phase {
     /// A request of which nothing but its own old object is known.
     pub fn asked(own: Object) -> Self {
-        Self::Reading { platform: false, own, reads: Reads::default(), ledger: Ledger::default(), ended: Slots::default() }
+        Self::Reading {
+            platform: false,
+            own,
+            reads: Reads::default(),
+            ledger: Ledger::default(),
+            ended: Slots::default(),
+        }
     }
 }
 
@@ -187,7 +193,8 @@ pub struct System {
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pods: Vec<String> = lines_of(&self.pods).map(|line| format!("{}x {line}", self.pods[line.index()])).collect();
+        let pods: Vec<String> =
+            lines_of(&self.pods).map(|line| format!("{}x {line}", self.pods[line.index()])).collect();
         write!(f, "asks {}", self.object.desired)?;
         if self.object.held {
             f.write_str(" (held)")?;
