@@ -77,10 +77,10 @@ impl Config {
         let Some(Sweep::Reading { mut ledger, mut read, mut ended }) = system.sweep else { return };
         ended[part] = ended_of(&ledger[part], &system.workloads[part].object, self.fault);
         (read[part], ledger[part]) = (true, Default::default());
-        system.sweep = if !self.to_read(system).all(|part| read[part]) {
-            Some(Sweep::Reading { ledger, read, ended })
-        } else {
+        system.sweep = if self.to_read(system).all(|part| read[part]) {
             ended.iter().flatten().any(|ended| *ended).then_some(Sweep::Decided(ended))
+        } else {
+            Some(Sweep::Reading { ledger, read, ended })
         };
     }
 

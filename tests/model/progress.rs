@@ -16,8 +16,8 @@ pub fn can_go_on(config: &Config, system: &System) -> bool {
         return true;
     }
     let mut reads = Reads::default();
-    for part in 0..config.parts {
-        reads[part] = Some(system.workloads[part].object);
+    for (read, workload) in reads.iter_mut().zip(&system.workloads).take(config.parts) {
+        *read = Some(workload.object);
     }
     let ended = ended(&system.ledger, &reads, config.fault);
     let admits = |step: Step| verdict(step, &reads, &system.ledger, &ended) == Verdict::Allow;

@@ -56,11 +56,11 @@ pub fn all(full: bool) -> Vec<Run> {
     vec![
         run(one(three(), "API, gateway and UI, two lines, one request at a time"), None, None),
         run(one(pair(), "API and gateway, three lines, one request at a time"), Some(24), None),
-        run(two_lines(), Some(14), None),
-        run(pair(), Some(13), None),
+        run(two_lines(), Some(16), None),
+        run(pair(), Some(16), None),
         run(
             Config { name: "API and gateway, two lines, with the controller", sweeps: true, ..two_lines() },
-            Some(11),
+            Some(13),
             None,
         ),
         run(
@@ -68,14 +68,14 @@ pub fn all(full: bool) -> Vec<Run> {
             Some(11),
             None,
         ),
-        run(three(), Some(11), None),
+        run(three(), Some(14), None),
         run(
             Config { name: "API and gateway, two lines, replicas with caches", caches: 2, ..two_lines() },
             Some(8),
             None,
         ),
         run(Config { name: "Hold: API and gateway, two lines", hold: true, ..two_lines() }, Some(10), None),
-        run(Config { name: "API and gateway, two lines, three requests", requests: 3, ..two_lines() }, Some(9), None),
+        run(Config { name: "API and gateway, two lines, three requests", requests: 3, ..two_lines() }, Some(11), None),
     ]
 }
 
@@ -109,7 +109,8 @@ pub fn check(run: &Run, threads: usize) -> String {
         checker.unique_state_count(),
         took.as_secs_f64(),
     );
-    found.into_iter().map(|(name, path)| format!("{name}\n{}", show::path(config, path))).collect()
+    let shown = found.into_iter().map(|(name, path)| format!("{name}\n{}", show::path(config, path)));
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 /// The properties that are broken, each with the way there.

@@ -16,7 +16,7 @@ pub fn path(config: &Config, path: Path<System, Action>) -> String {
         let changed = window[1].0.show(config.parts);
         let _ = write!(text, "{:>4}. {}", number + 1, action_in(before, action));
         if changed == before.show(config.parts) {
-            text.push('\n')
+            text.push('\n');
         } else {
             let _ = writeln!(text, "\n          {changed}");
         }

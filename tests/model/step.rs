@@ -70,7 +70,7 @@ impl Config {
 pub enum How {
     Plain,
     DryRun,
-    /// The cache says NotYet, rightly or not, and the change is to be stored with its workload held.
+    /// The cache says `NotYet`, rightly or not, and the change is to be stored with its workload held.
     Held,
     /// A held rollout is to go on.
     Release,

@@ -51,9 +51,10 @@ impl Config {
         let mut request = Request { part, to, dry, replica, outdated: false, phase };
         let Some(cache) = system.caches.get(usize::from(replica)) else { return Some(request) };
         let mut seen = Reads::default();
-        for installed in 0..self.parts {
-            seen[installed] = Some(if installed == usize::from(part) { own } else { cache.objects[installed] });
+        for (seen, object) in seen.iter_mut().zip(cache.objects).take(self.parts) {
+            *seen = Some(object);
         }
+        seen[usize::from(part)] = Some(own);
         let ended = guard::ended(&cache.ledger, &seen, self.fault);
         if judge(&request, &seen, &cache.ledger, &ended) != Verdict::Allow {
             return None;
@@ -90,7 +91,7 @@ impl Config {
         if self.fault == Fault::OwnObjectIsEvidence {
             ended[part] = ended_of(&current[part], own, self.fault);
             (reads[part], ledger[part]) = (Some(*own), Default::default());
-        } else if current[part].iter().all(|intent| *intent == Intent::None) && self.fault != Fault::WorkloadsFirst {
+        } else if current[part].iter().all(|intent| *intent == Intent::None) && !self.judges_late() {
             // What a read of its own workload would show is asked of no one.
             reads[part] = Some(*own);
         }
