@@ -18,7 +18,7 @@ test: ## Run all tests, among them those against a real Kubernetes (builds it on
 	@tests/cluster/build >/dev/null
 	INSTA_UPDATE=no $(CARGO) test --locked
 
-model: ## Check the admission protocol state by state, further than the tests do, and print how far (half an hour).
+model: ## Check the admission protocol state by state, further than the tests do, and print how far (about 10 minutes).
 	UPGRADE_GUARD_MODEL=full $(CARGO) test --locked --release --test model -- --nocapture --test-threads=1
 
 bench: ## Print figures and ratios against a baseline of the same run.

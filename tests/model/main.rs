@@ -64,7 +64,7 @@ fn no_interleaving_breaks_order_or_skew_and_an_upgrade_can_go_on() {
 
 /// Explores `config` with `fault` until something is broken, and tells how; one of `broken` must be.
 fn finds(config: Config, fault: Fault, broken: &[&str]) {
-    let run = Run { config: Config { fault, ..config }, depth: None };
+    let run = Run::whole(Config { fault, ..config });
     let found = check(&run, 1);
     println!("{fault:?}: {found}");
     assert!(broken.iter().any(|name| found.starts_with(name)), "{fault:?} goes unnoticed: {found}");

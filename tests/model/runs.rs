@@ -10,13 +10,19 @@ use crate::system::{PARTS, System};
 
 /// All are on the middle line.
 const MIDDLE: [u8; PARTS] = [1, 1, 1];
-/// How long one configuration may take in `make model`.
-const PATIENCE: Duration = Duration::from_secs(150);
 
-/// A configuration and how far it is explored: to the end, or to this depth.
+/// A configuration and how far it is explored: to the end, or to this depth, and no longer than this.
 pub struct Run {
     pub config: Config,
     pub depth: Option<usize>,
+    pub patience: Duration,
+}
+
+impl Run {
+    /// To the end, however long that takes.
+    pub fn whole(config: Config) -> Self {
+        Self { config, depth: None, patience: Duration::MAX }
+    }
 }
 
 /// API and gateway on all three lines: every move up and back, and the window of SKEW.
@@ -46,36 +52,33 @@ pub fn three() -> Config {
     Config { name: "API, gateway and UI, two lines", parts: 3, lines: (1, 2), ..pair() }
 }
 
-/// The configurations: small enough for every test run, or as large as `make model` has time for.
+/// The configurations: small enough for every test run, or as large as `make model` has time for. The first two
+/// are exhausted each time.
 pub fn all(full: bool) -> Vec<Run> {
-    let run = |config: Config, bounded: Option<usize>, whole: Option<usize>| Run {
-        config,
-        depth: if full { whole } else { bounded },
+    let one = |name, config: Config| Run::whole(Config { name, requests: 1, ..config });
+    let run = |name, config: Config, depth: usize, seconds: u64| Run {
+        config: Config { name, ..config },
+        depth: (!full).then_some(depth),
+        patience: Duration::from_secs(seconds),
     };
-    let one = |config: Config, name| Config { name, requests: 1, ..config };
+    let with_controller = || Config { sweeps: true, ..two_lines() };
+    let with_hold = || Config { hold: true, ..two_lines() };
+    let with_caches = || Config { caches: 2, ..two_lines() };
+    let two_pods = || Config { replicas_of_workload: 2, ..two_lines() };
+    let three_requests = || Config { requests: 3, ..two_lines() };
+    let one_held = || Config { requests: 1, ..with_hold() };
     vec![
-        run(one(three(), "API, gateway and UI, two lines, one request at a time"), None, None),
-        run(one(pair(), "API and gateway, three lines, one request at a time"), Some(24), None),
-        run(two_lines(), Some(16), None),
-        run(pair(), Some(16), None),
-        run(
-            Config { name: "API and gateway, two lines, with the controller", sweeps: true, ..two_lines() },
-            Some(13),
-            None,
-        ),
-        run(
-            Config { name: "API and gateway, two lines, two pods each", replicas_of_workload: 2, ..two_lines() },
-            Some(11),
-            None,
-        ),
-        run(three(), Some(14), None),
-        run(
-            Config { name: "API and gateway, two lines, replicas with caches", caches: 2, ..two_lines() },
-            Some(8),
-            None,
-        ),
-        run(Config { name: "Hold: API and gateway, two lines", hold: true, ..two_lines() }, Some(10), None),
-        run(Config { name: "API and gateway, two lines, three requests", requests: 3, ..two_lines() }, Some(11), None),
+        one("one request at a time; API, gateway and UI, two lines", three()),
+        one("one request at a time; API and gateway, three lines", pair()),
+        run("one request at a time; API and gateway, two lines, with Hold", one_held(), 18, 60),
+        run("API and gateway, two lines, with Hold", with_hold(), 10, 60),
+        run("API and gateway, two lines, replicas with caches", with_caches(), 9, 60),
+        run("API and gateway, two lines, with the controller", with_controller(), 12, 60),
+        run("API and gateway, two lines, two pods each", two_pods(), 12, 60),
+        run("API and gateway, two lines, three requests", three_requests(), 10, 60),
+        run("API, gateway and UI, two lines", three(), 13, 60),
+        run("API and gateway, three lines", pair(), 15, 120),
+        run("API and gateway, two lines", two_lines(), 15, 600),
     ]
 }
 
@@ -84,7 +87,9 @@ pub fn check(run: &Run, threads: usize) -> String {
     let started = Instant::now();
     let config = &run.config;
     let mut builder = config.clone().checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
-    builder = builder.timeout(PATIENCE);
+    if run.patience < Duration::MAX {
+        builder = builder.timeout(run.patience);
+    }
     if let Some(depth) = run.depth {
         builder = builder.target_max_depth(depth);
     }
@@ -93,8 +98,8 @@ pub fn check(run: &Run, threads: usize) -> String {
     let (deepest, found) = (checker.max_depth(), failures(config, &checker));
     let extent = if !found.is_empty() {
         "broken".to_owned()
-    } else if took >= PATIENCE {
-        format!("bounded by {} s", PATIENCE.as_secs())
+    } else if took >= run.patience {
+        format!("bounded by {} s", run.patience.as_secs())
     } else if run.depth.is_some_and(|depth| deepest >= depth) {
         "bounded by depth".to_owned()
     } else {
