@@ -48,6 +48,7 @@ fn ends(intent: Intent, evidence: Evidence, fault: Fault) -> bool {
         Intent::Expired => NOW,
     };
     match fault {
+        Fault::NeverEnds => false,
         Fault::EndsWhenShown => evidence.shown || evidence.ends(expires, NOW),
         Fault::EndsByTimeAlone => evidence.ends(expires, NOW) || expires <= NOW,
         _ => evidence.ends(expires, NOW),

@@ -126,6 +126,11 @@ fn a_clock_that_is_read_after_the_workloads_breaks_the_law() {
 }
 
 #[test]
+fn intents_that_never_end_wedge_the_upgrade() {
+    finds(pair(), Fault::NeverEnds, &["an upgrade can go on"]);
+}
+
+#[test]
 fn a_dry_run_that_is_treated_like_any_request_writes() {
     finds(pair(), Fault::DryRunGoesOn, &["a dry run writes nothing"]);
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use stateright::Path;
 
-use crate::step::{Action, Config, How};
+use crate::step::{Action, Config, Fault, How};
 use crate::system::{NAMES, Phase, Request, System};
 
 /// One line for each action of a path, and what is there at its end.
@@ -14,7 +14,7 @@ pub fn path(config: &Config, path: Path<System, Action>) -> String {
     for (number, window) in steps.windows(2).enumerate() {
         let (before, Some(action)) = &window[0] else { continue };
         let changed = window[1].0.show(config.parts);
-        let _ = write!(text, "{:>4}. {}", number + 1, action_in(before, action));
+        let _ = write!(text, "{:>4}. {}", number + 1, action_in(config, before, action));
         if changed == before.show(config.parts) {
             text.push('\n');
         } else {
@@ -28,7 +28,7 @@ fn name(request: &Request) -> String {
     format!("{} -> {}", NAMES[usize::from(request.part)], request.to)
 }
 
-fn action_in(system: &System, action: &Action) -> String {
+fn action_in(config: &Config, system: &System, action: &Action) -> String {
     let request = |index: &usize| name(&system.requests[*index]);
     match action {
         Action::Ask { part, to, how, replica } => {
@@ -43,6 +43,7 @@ fn action_in(system: &System, action: &Action) -> String {
         Action::UndoHeld(part) => format!("a user takes the held change of {} back", NAMES[*part]),
         Action::ReadPlatform(index) => format!("{}: the guard reads the Platform", request(index)),
         Action::ReadWorkload(index, part) => format!("{}: the guard reads {}", request(index), NAMES[*part]),
+        Action::Write(index) if config.fault == Fault::NoIntent => format!("{}: the guard allows it", request(index)),
         Action::Write(index) => format!("{}: the guard writes the intent and allows it", request(index)),
         Action::Store(index) => format!("{}: the API server stores it", request(index)),
         Action::Fail(index) => match system.requests[*index].phase {

@@ -33,6 +33,8 @@ pub enum Fault {
     /// A workload's status counts a pod any time after it came, and after its controller saw the next change. Not a
     /// fault of the guard but a limit of what it can see: ReplicaSets count their pods a moment later.
     CountsLate,
+    /// No intent ever ends.
+    NeverEnds,
     /// A dry run goes the way of a request that is to be stored.
     DryRunGoesOn,
 }
