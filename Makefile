@@ -7,7 +7,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 export UPGRADE_GUARD_CACHE := $(CACHE)
 
-.PHONY: demo test bench lint deny manifests
+.PHONY: demo test model bench lint deny manifests
 
 demo: ## Show the main job: an upgrade in the wrong and in the right order, without Kubernetes.
 	@echo "building (a few minutes the first time)" >&2
@@ -17,6 +17,9 @@ demo: ## Show the main job: an upgrade in the wrong and in the right order, with
 test: ## Run all tests, among them those against a real Kubernetes (builds it once, about eight minutes).
 	@tests/cluster/build >/dev/null
 	INSTA_UPDATE=no $(CARGO) test --locked
+
+model: ## Check the admission protocol state by state, further than the tests do, and print how far (about 10 minutes).
+	UPGRADE_GUARD_MODEL=full $(CARGO) test --locked --release --test model -- --nocapture --test-threads=1
 
 bench: ## Print figures and ratios against a baseline of the same run.
 	$(CARGO) bench --locked
