@@ -236,16 +236,95 @@ fn with_intents(
     intents: &[PlatformIntent],
     now: Timestamp,
 ) -> PlatformStatus {
-    let same =
-        |a: &PlatformIntent, b: &PlatformIntent| a.component == b.component && a.workload == b.workload && a.to == b.to;
+    let same = |a: &PlatformIntent, b: &PlatformIntent| {
+        a.component == b.component && a.workload == b.workload && a.to == b.to && a.base == b.base
+    };
     // Until the Platform lists a workload, only its intent tells those of it whose watches lag.
     let listed: BTreeSet<_> = status.components.iter().flat_map(|component| &component.workloads).cloned().collect();
     let has_room = status.intents.len() + intents.len() <= MOST_INTENTS;
     let is_needed = |old: &PlatformIntent| {
         let unlisted = |workload: &PlatformWorkload| !listed.contains(workload) && inventory.has(workload);
-        has_room || inventory.counts(policy, old, now) || old.workload.as_ref().is_some_and(unlisted)
+        // Of its own workload the request tells, which may be older than what others did to it.
+        let own = intents.iter().any(|new| new.workload == old.workload);
+        has_room || own || inventory.counts(policy, old, now) || old.workload.as_ref().is_some_and(unlisted)
     };
     status.intents.retain(|old| is_needed(old) && !intents.iter().any(|new| same(old, new)));
     status.intents.extend(intents.iter().cloned());
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::cluster::testing::{deployment_json, mk_policy, read};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn policy() -> Policy {
+        Policy::try_from(&mk_policy("p", &["ns"], &[("api", "x/api")])).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    fn inventory(version: &str, resource_version: &str) -> Inventory {
+        let mut object = deployment_json("ns", "api", &format!("x/api:{version}"));
+        object["metadata"]["resourceVersion"] = resource_version.into();
+        let mut inventory = Inventory::default();
+        inventory.put_workload(
+            WorkloadRecord::read(WorkloadKind::Deployment, &read(object)).unwrap_or_else(|| unreachable!()),
+        );
+        inventory
+    }
+
+    fn intent(to: &str, base: Option<&str>) -> PlatformIntent {
+        PlatformIntent {
+            component: "api".to_owned(),
+            workload: Some(PlatformWorkload { kind: "Deployment".to_owned(), name: "api".to_owned() }),
+            from: None,
+            to: to.to_owned(),
+            base: base.map(str::to_owned),
+            uid: None,
+            by: None,
+            at: None,
+            expires: Time(NOW + SignedDuration::from_secs(90)),
+            overridden: None,
+            findings: vec![],
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_an_intent_says_nothing_of_it() {
+        let policy = policy();
+        for (what, shows, resource_version, base, counts) in [
+            ("settled on it", "2.2.0", "7", "5", false),
+            ("from before it, when it was the same", "2.2.0", "4", "5", true),
+            ("what the request found", "2.1.0", "5", "5", true),
+            ("changed to something else since", "2.1.0", "6", "5", false),
+            ("nothing that can be compared", "2.1.0", "x", "5", true),
+        ] {
+            let inventory = inventory(shows, resource_version);
+            assert_eq!(inventory.counts(&policy, &intent("2.2.0", Some(base)), NOW), counts, "{what}");
+        }
+        assert!(Inventory::default().counts(&policy, &intent("2.2.0", None), NOW), "it may be created yet");
+        assert!(!Inventory::default().counts(&policy, &intent("2.2.0", Some("5")), NOW), "it is gone");
+    }
+
+    #[test]
+    fn an_intent_takes_the_place_of_the_same_and_of_no_other() {
+        let (policy, inventory) = (policy(), inventory("2.1.0", "5"));
+        let left = |old: &[PlatformIntent], new: &[PlatformIntent]| {
+            let status = PlatformStatus { intents: old.to_vec(), ..PlatformStatus::default() };
+            with_intents(&policy, &inventory, status, new, NOW).intents.len()
+        };
+        let new = [intent("2.2.0", Some("5"))];
+        assert_eq!(left(&[], &new), 1);
+        assert_eq!(left(&new, &new), 1);
+        assert_eq!(left(&[intent("2.3.0", Some("5"))], &new), 2);
+        assert_eq!(left(&[intent("2.2.0", Some("4"))], &new), 2, "from another state");
+        let mut ended = intent("2.2.0", Some("4"));
+        ended.workload = Some(PlatformWorkload { kind: "Deployment".to_owned(), name: "gone".to_owned() });
+        assert_eq!(left(&[ended.clone()], &new), 2, "the controller makes history of it");
+        assert_eq!(left(&vec![ended; MOST_INTENTS], &new), 1, "unless there is no room");
+    }
 }

@@ -1,5 +1,6 @@
 //! All records of one namespace, and the views made of them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -349,12 +350,17 @@ impl Inventory {
         let workload = WorkloadId { kind: workload.kind.clone(), name: workload.name.clone() };
         let gone = Evidence::gone(intent.base.is_some());
         let Some(record) = self.workload(&workload) else { return gone };
+        let age = age(&record.resource_version, intent.base.as_deref());
+        if age == Some(Ordering::Less) {
+            // What a request for this workload carries, or a watch shows, may be older than the intent.
+            return Evidence::NONE;
+        }
         let views = self.workload_views(policy, record);
         let Some((_, view)) = views.iter().find(|(other, _)| *other == id) else { return gone };
         let unknown = Version::Unknown(UNKNOWN_REVISION.to_owned());
         let observed = record.rollout != Rollout::Progressing(Missing::NotObserved);
         Evidence {
-            changed: is_later(&record.resource_version, intent.base.as_deref()),
+            changed: age == Some(Ordering::Greater),
             shown: view.desired.contains(&Version::read(&intent.to)),
             settled: view.is_settled(),
             accounted: observed && !view.running.contains_key(&unknown) && self.pods_known(record),
@@ -457,14 +463,14 @@ impl Inventory {
     }
 }
 
-/// Whether a resource version is later than the one that a request found; false where that cannot be told. Kubernetes
+/// How the resource version of a workload stands to the one that a request found, where that can be told: Kubernetes
 /// makes them comparable as numbers (KEP-5504).
-fn is_later(version: &str, base: Option<&str>) -> bool {
+fn age(version: &str, base: Option<&str>) -> Option<Ordering> {
     let number = |text: &str| text.parse::<u64>().ok();
     match base {
         // The request found nothing, and now there is something.
-        None => true,
-        Some(base) => number(version).zip(number(base)).is_some_and(|(version, base)| version > base),
+        None => Some(Ordering::Greater),
+        Some(base) => Some(number(version)?.cmp(&number(base)?)),
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// What a look at a workload shows that is older than the request: nothing.
+    pub const NONE: Self = Self { shown: false, changed: false, settled: false, accounted: false };
+
     /// What the absence of a workload shows; `existed` when the request found one.
     #[must_use]
     pub fn gone(existed: bool) -> Self {

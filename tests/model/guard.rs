@@ -37,14 +37,19 @@ pub struct Step {
 }
 
 /// What the workload of an intent for `line` shows of it.
-fn evidence(object: &Object, line: Line) -> Evidence {
-    Evidence { shown: object.in_effect().contains(&line), settled: object.is_settled(), accounted: object.observed }
+fn evidence(object: &Object, line: Line, intent: Intent) -> Evidence {
+    Evidence {
+        shown: object.in_effect().contains(&line),
+        changed: intent == Intent::Changed,
+        settled: object.is_settled(),
+        accounted: object.observed,
+    }
 }
 
 fn ends(intent: Intent, evidence: Evidence, fault: Fault) -> bool {
     let expires = match intent {
         Intent::None => return false,
-        Intent::Fresh => NOW + LATER,
+        Intent::Fresh | Intent::Changed => NOW + LATER,
         Intent::Expired => NOW,
     };
     match fault {
@@ -59,7 +64,8 @@ fn ends(intent: Intent, evidence: Evidence, fault: Fault) -> bool {
 pub fn ended_of(intents: &[Intent; LINES], object: &Object, fault: Fault) -> [bool; LINES] {
     let mut ended = [false; LINES];
     for line in Line::all() {
-        ended[line.index()] = ends(intents[line.index()], evidence(object, line), fault);
+        let intent = intents[line.index()];
+        ended[line.index()] = ends(intent, evidence(object, line, intent), fault);
     }
     ended
 }

@@ -106,6 +106,20 @@ pub enum Intent {
     Fresh,
     /// Its time is over.
     Expired,
+    /// The workload is no longer what the request found, so that it cannot be stored any more, if it was not.
+    Changed,
+}
+
+impl Intent {
+    /// The intent with that of a request that found the workload as it no longer is (`outdated`), or as it is. Both are
+    /// on the Platform; what counts is that which counts longer.
+    pub fn with(self, outdated: bool) -> Self {
+        match (self, outdated) {
+            (Self::None, true) => Self::Changed,
+            (known, true) => known,
+            (_, false) => Self::Fresh,
+        }
+    }
 }
 
 /// The Platform: one intent at most for each component and line it goes to. A resource version is not needed: whoever
@@ -219,6 +233,7 @@ impl System {
                 Intent::None => None,
                 Intent::Fresh => Some(format!("{}->{line}", NAMES[part])),
                 Intent::Expired => Some(format!("{}->{line} (expired)", NAMES[part])),
+                Intent::Changed => Some(format!("{}->{line} (changed since)", NAMES[part])),
             })
             .collect();
         shown.push(format!("intents: {}", if intents.is_empty() { "none".to_owned() } else { intents.join(", ") }));

@@ -153,7 +153,8 @@ impl Config {
                 system.ledger = ledger;
             }
             drop_ended(&mut system.ledger, &ended);
-            system.ledger[usize::from(request.part)][request.to.index()] = Intent::Fresh;
+            let intent = &mut system.ledger[usize::from(request.part)][request.to.index()];
+            *intent = intent.with(request.outdated);
             self.lose(system, Some(index));
             system.dry_run_wrote |= request.dry;
         }
@@ -200,6 +201,9 @@ pub fn drop_ended(ledger: &mut Ledger, ended: &Slots) {
 pub fn change(system: &mut System, part: usize, to: Line, held: bool) {
     let object = &mut system.workloads[part].object;
     (object.desired, object.held, object.observed) = (to, held, false);
+    for intent in system.ledger[part].iter_mut().filter(|intent| **intent != Intent::None) {
+        *intent = Intent::Changed;
+    }
     let own = |request: &Request| usize::from(request.part) == part;
     system.requests.retain(|request| !own(request) || !matches!(request.phase, Phase::Answered { .. }));
     system.requests.iter_mut().filter(|request| own(request)).for_each(|request| request.outdated = true);
