@@ -8,13 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::PodSpec;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, watcher};
 use kube::{Client, ResourceExt as _};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+use upgrade_guard::api::Platform;
 
 use crate::ask::{Answer, Ask};
 use crate::oracle::{Live, breaches};
@@ -110,7 +112,8 @@ impl Install {
     /// Changes something of a workload that is none of the guard's business.
     pub(crate) async fn touch(&self, component: &str) -> Result<()> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
-        let mark = json!({"metadata": {"annotations": {"touched": jiff::Timestamp::now().to_string()}}});
+        // A label: another annotation of a Deployment is a new generation, which somebody would have to observe.
+        let mark = json!({"metadata": {"labels": {"touched": jiff::Timestamp::now().as_nanosecond().to_string()}}});
         deployments.patch(component, &PatchParams::default(), &Patch::Merge(mark)).await?;
         Ok(())
     }
@@ -119,14 +122,27 @@ impl Install {
     pub(crate) async fn ready_for(&self, moves: &[(&'static str, &str)]) -> Result<()> {
         for (component, version) in moves {
             let ask = set(component, version).dry_run();
-            eventually("the move to be legal", async || {
+            let found = eventually("the move to be legal", async || {
                 let answer = self.send(&ask).await?;
                 Ok(if answer.is_allowed() && answer.warnings.is_empty() { Ok(()) } else { Err(answer) })
             })
             .await
-            .with_context(|| format!("{component} to {version}"))?;
+            .with_context(|| format!("{component} to {version}"));
+            if let Err(error) = found {
+                return Err(error.context(self.state().await?));
+            }
         }
         Ok(())
+    }
+
+    /// What the Platform says of intents, and the workloads' resource versions.
+    async fn state(&self) -> Result<String> {
+        let platforms: Api<Platform> = Api::namespaced(self.client.clone(), &self.namespace);
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
+        let intents = platforms.get(&self.namespace).await?.status.map(|status| status.intents);
+        let versions = deployments.list(&ListParams::default()).await?;
+        let versions: Vec<_> = versions.iter().map(|found| (found.name_any(), found.resource_version())).collect();
+        Ok(format!("{versions:?} {intents:#?}"))
     }
 
     /// Waits until a rollout is complete, or says that it is where no controller does.
@@ -166,7 +182,7 @@ impl Install {
             });
             sets.create(&PostParams::default(), &serde_json::from_value(set)?).await?;
         }
-        for set in sets.list(&kube::api::ListParams::default().labels(&format!("of={component}"))).await? {
+        for set in sets.list(&ListParams::default().labels(&format!("of={component}"))).await? {
             let pods = if set.name_any() == name { 2 } else { 0 };
             let status = json!({"status": {"replicas": pods}});
             sets.patch_status(&set.name_any(), &PatchParams::default(), &Patch::Merge(status)).await?;
