@@ -51,8 +51,8 @@ impl Caller {
                 Some("Argo CD retries: give syncPolicy.retry enough limit, or order the parts by sync-wave.")
             }
             Self::FluxKustomize => Some(
-                "A single Flux Kustomization stops here for ever: give each component a Kustomization of its own, with \
-                 dependsOn and wait.",
+                "A single Flux Kustomization stops here for ever: set onNotYet: Hold in the policy, or give each component a \
+                 Kustomization of its own, with dependsOn and wait.",
             ),
             Self::FluxHelm => Some("Set spec.upgrade.strategy.name of the HelmRelease to RetryOnFailure."),
             Self::Helm => Some("Run helm upgrade again when that is done."),
