@@ -13,6 +13,7 @@
 //! - Rollouts: the workload's controller sees a change some time later, and goes on with the one before until then;
 //!   new pods come one by one, each before an old one goes.
 //! - The leader's controller, which drops ended intents in the same way. It may stop at every point.
+//! - What an intent's request found: once the workload was changed, the request can no longer be stored.
 //! - Time as an event: an intent expires any time after its change can no longer be stored. Clocks that differ are in
 //!   that: a replica that takes an intent for not yet expired only refuses more and drops less.
 //! - Hold: any change of a settled workload may be stored without effect, because a stale cache may say `NotYet` at any
@@ -28,9 +29,10 @@
 //! ReplicaSets, and statuses that count pods late. That last one breaks ORDER in a narrow case, which
 //! `the_limit_of_what_a_status_tells` shows.
 //!
-//! Two demands on the guard came out of this check, and are faults below: what a workload shows of an intent must be
-//! read after the Platform, for the request's own workload too (`OwnObjectIsEvidence`); and whether an intent expired
-//! must be asked at a time from before that read (`ClockAfterReads`).
+//! Two demands on the guard came out of this check, and are faults below: what a workload shows of an intent must not be
+//! older than the intent, for the request's own workload neither (`OwnObjectIsEvidence`; the model reads it again, the
+//! guard looks at the resource versions); and whether an intent expired must be asked at a time from before the reads
+//! (`ClockAfterReads`).
 //!
 //! `make model` explores more than the test run does; both print how far they came.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

@@ -81,8 +81,8 @@ async fn race(
     replicas.stop().await
 }
 
-/// The API goes one line back while the gateway goes one line forward. Nothing rolls out by itself, so that a thousand
-/// rounds take less than a minute.
+/// The API goes one line back while the gateway goes one line forward. The test says what the controllers would, so that
+/// a thousand rounds take no hour.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_back_and_the_gateway_forward() -> Result<()> {
     race(
