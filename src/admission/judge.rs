@@ -126,8 +126,8 @@ impl Case<'_> {
         Some(Found { changes, decisions, decision, overridden, note, inventory })
     }
 
-    /// As [`Case::judge`], on fresh reads, for an Allow on `found` that would otherwise be told from a cache. `None`
-    /// where that is not needed or not possible.
+    /// The install as it is when it is read anew, for an Allow in `found` that comes from what the watches show. `None` where
+    /// that is not needed or not possible.
     pub(super) async fn fresh(&self, found: &Found<'_>) -> Option<Snapshot> {
         if found.decision.verdict != Verdict::Allow || !self.must_be_sure(found) {
             return None;
