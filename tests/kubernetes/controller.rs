@@ -16,8 +16,8 @@ use upgrade_guard::api::{Platform, PlatformComponentStatus, PlatformStatus};
 
 use super::ask::{Ask, Verb};
 use super::outage::{complete, platform as install_by_hand, registered};
-use super::platform::{API, GATEWAY, budget, deployment, image, set};
-use super::scene::{Scene, scenario, scenario_under};
+use super::platform::{API, GATEWAY, budget, create, deployment, image, set};
+use super::scene::{Scene, scenario, scenario_under, scenario_ungoverned};
 use crate::support::cluster::{Cluster, Shape};
 use crate::support::guard::{Guard, Registration, install, succeeded};
 use crate::support::wait::{DEADLINE, eventually, wait_for};
@@ -27,11 +27,11 @@ const SHORT_LEASE: &[&str] = &["--lease-seconds", "3"];
 /// Writes of a Platform's status during one rollout of three pods, at most. A rollout shows about eight states.
 const MOST_WRITES: usize = 15;
 
-fn platforms(scene: &Scene<'_>) -> Api<Platform> {
+pub(super) fn platforms(scene: &Scene<'_>) -> Api<Platform> {
     Api::namespaced(scene.client.clone(), &scene.namespace)
 }
 
-fn status(platform: &Platform) -> PlatformStatus {
+pub(super) fn status(platform: &Platform) -> PlatformStatus {
     platform.status.clone().unwrap_or_default()
 }
 
@@ -40,12 +40,23 @@ fn component(platform: &Platform, name: &str) -> PlatformComponentStatus {
 }
 
 /// Whether all pods of a component, and they alone, run this version.
-fn runs(platform: &Platform, name: &str, version: &str, pods: i32) -> bool {
+pub(super) fn runs(platform: &Platform, name: &str, version: &str, pods: i32) -> bool {
     let component = component(platform, name);
     component.settled && matches!(component.running.as_slice(), [one] if one.version == version && one.pods == pods)
 }
 
-async fn until(scene: &Scene<'_>, what: &str, holds: impl Fn(&Platform) -> bool) -> Result<Platform> {
+/// Status and reason of a condition.
+fn condition<'a>(platform: &'a Platform, kind: &str) -> Option<(&'a str, &'a str)> {
+    let mut conditions = platform.status.iter().flat_map(|status| &status.conditions);
+    let found = conditions.find(|condition| condition.type_ == kind)?;
+    Some((&found.status, &found.reason))
+}
+
+fn is_ready(platform: &Platform) -> bool {
+    condition(platform, "Ready").is_some_and(|(status, _)| status == "True")
+}
+
+pub(super) async fn until(scene: &Scene<'_>, what: &str, holds: impl Fn(&Platform) -> bool) -> Result<Platform> {
     wait_for(&platforms(scene), &scene.namespace, what, holds).await
 }
 
@@ -63,11 +74,11 @@ async fn the_platform_of_an_install_follows_its_upgrade_with_few_writes() -> Res
         .await?;
         assert_eq!(before.spec.policy, scene.namespace);
 
-        let (seen, ()) =
-            tokio::try_join!(versions_until(scene, &before, |platform| runs(platform, API, "2.3.0", 3)), async {
-                scene.upgrade(API, "2.3.0").await
-            })?;
-        println!("{} writes of the Platform during a rollout of 3 pods", seen.len());
+        let (seen, ()) = tokio::try_join!(
+            versions_until(scene, &before, |now| runs(now, API, "2.3.0", 3) && is_ready(now)),
+            async { scene.upgrade(API, "2.3.0").await }
+        )?;
+        println!("one rollout of 3 replicas: the Platform was written {} times (at most {MOST_WRITES})", seen.len());
         ensure!((1..=MOST_WRITES).contains(&seen.len()), "{} writes: {seen:?}", seen.len());
 
         let printed = succeeded(scene.kubectl(&["get", "platforms"]).await?)?;
@@ -174,7 +185,7 @@ async fn what_is_only_warned_about_or_audited_is_told_too() -> Result<()> {
 }
 
 /// The one Event with this reason about an object of this kind, as soon as it is what it should be.
-async fn told(scene: &Scene<'_>, reason: &str, kind: &str, holds: impl Fn(&Event) -> bool) -> Result<Event> {
+pub(super) async fn told(scene: &Scene<'_>, reason: &str, kind: &str, holds: impl Fn(&Event) -> bool) -> Result<Event> {
     let events: Api<Event> = Api::namespaced(scene.client.clone(), &scene.namespace);
     eventually("the Event", async || {
         let all = events.list(&ListParams::default()).await?.items;
@@ -191,6 +202,41 @@ async fn told(scene: &Scene<'_>, reason: &str, kind: &str, holds: impl Fn(&Event
     })
     .await
     .with_context(|| format!("{reason} about a {kind}"))
+}
+
+#[tokio::test]
+async fn what_broke_a_rule_before_the_policy_came_is_told_until_it_is_mended() -> Result<()> {
+    scenario_ungoverned("scan", async |scene| {
+        for (component, version) in [(API, "2.4.0"), (GATEWAY, "2.2.0")] {
+            scene.passes(&create(component, &image(component, version))).await?;
+            scene.rolled_out(component).await?;
+        }
+        scene.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [budget(), scene.policy()?]})).await?;
+        let broken = until(scene, "what is broken", |platform| {
+            runs(platform, GATEWAY, "2.2.0", 2) && condition(platform, "Stalled") == Some(("True", "RulesBroken"))
+        })
+        .await?;
+        let found: Vec<String> = status(&broken)
+            .violations
+            .into_iter()
+            .map(|one| format!("{} {}: {}", one.component, one.rule, one.message))
+            .collect();
+        let expected = "stoa-gateway UG-SKEW: 2.2.0 is 2 lines behind control-plane-api 2.4.0 (allowed: 1)";
+        assert_eq!(found, [expected]);
+        assert!(!is_ready(&broken));
+        let event = told(scene, "Violation", "Platform", |_| true).await?;
+        assert_eq!(event.type_.as_deref(), Some("Warning"));
+        assert!(event.note.is_some_and(|note| note.starts_with("[UG-SKEW] stoa-gateway 2.2.0 is 2 lines behind")));
+
+        scene.upgrade(GATEWAY, "2.3.0").await?;
+        let mended = until(scene, "what is mended", |platform| {
+            runs(platform, GATEWAY, "2.3.0", 2) && is_ready(platform) && status(platform).violations.is_empty()
+        })
+        .await?;
+        assert_eq!(condition(&mended, "Stalled").map(|(status, _)| status), Some("False"));
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::support::guard::{Guard, Registration, install, succeeded};
 use crate::support::wait::eventually;
 
 const REVIEWS: &str = "upgrade_guard_review_duration_seconds_count";
+const API_CALLS: &str = "upgrade_guard_api_calls_total";
 
 #[tokio::test]
 async fn only_what_may_matter_reaches_the_guard_and_it_counts_what_it_decides() -> Result<()> {
@@ -171,6 +173,116 @@ async fn an_argo_rollout_is_judged_from_when_its_kind_appears() -> Result<()> {
     })
     .await?;
     cluster.stop().await
+}
+
+#[tokio::test]
+async fn an_admitted_move_costs_counted_calls_and_what_is_not_stored_costs_none() -> Result<()> {
+    let Some(cluster) = Cluster::alone(Shape::ApiServer).await? else { return Ok(()) };
+    let guard = start(&cluster).await?;
+    Scene::open(&cluster, &guard, "calls")
+        .await?
+        .play(async |scene| {
+            registered(scene).await?;
+            platform(scene).await?;
+            let before = scene.guard.metrics().await?;
+            scene.passes(&set(API, "2.3.0")).await?;
+            let after = scene.guard.metrics().await?;
+            for (verb, resource) in [("get", "deployments"), ("get", "platforms"), ("patch", "platforms")] {
+                let labels = [format!("verb=\"{verb}\""), format!("resource=\"{resource}\"")];
+                let labels = [labels[0].as_str(), labels[1].as_str(), "outcome=\"ok\""];
+                let grown = after.sum(API_CALLS, &labels) - before.sum(API_CALLS, &labels);
+                assert!(grown >= 1.0, "{verb} {resource}: {before:?} {after:?}");
+            }
+            let install = format!("namespace=\"{}\"", scene.namespace);
+            eventually("the numbers of the install", async || {
+                let samples = scene.guard.metrics().await?;
+                let intents = samples.sum("upgrade_guard_intents", &[&install]);
+                let gateway = [&install, "component=\"stoa-gateway\"", "version=\"2.2.0\""];
+                let found = (intents, samples.sum("upgrade_guard_component_pods", &gateway));
+                Ok(if format!("{found:?}") == "(1.0, 2.0)" { Ok(()) } else { Err(found) })
+            })
+            .await?;
+
+            let before = scene.guard.metrics().await?;
+            scene.refused(&set(GATEWAY, "2.3.0"), "[UG-ORDER]").await?;
+            let allowed = scene.send(&set(GATEWAY, "2.2.1").dry_run()).await?;
+            ensure!(allowed.is_allowed(), "{allowed:?}");
+            scene.warned(&set(GATEWAY, "2.3.0").dry_run(), "[UG-ORDER]").await?;
+            let after = scene.guard.metrics().await?;
+            assert!(after.sum(REVIEWS, &[]) - before.sum(REVIEWS, &[]) >= 3.0, "they were reviewed");
+            let calls = after.sum(API_CALLS, &[]) - before.sum(API_CALLS, &[]);
+            assert!(calls.abs() < f64::EPSILON, "{calls} calls for what is not stored");
+            Ok(())
+        })
+        .await?;
+    cluster.stop().await
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_sure_of_is_refused_or_admitted_as_the_policy_says() -> Result<()> {
+    let Some(cluster) = Cluster::alone(Shape::ApiServer).await? else { return Ok(()) };
+    let guard = start(&cluster).await?;
+    Scene::open(&cluster, &guard, "unsure")
+        .await?
+        .play(async |scene| {
+            registered(scene).await?;
+            platform(scene).await?;
+            let roles: Api<ClusterRole> = Api::all(scene.client.clone());
+            let mut role = roles.get("upgrade-guard").await?;
+            let of_status = |rule: &PolicyRule| rule.resources.iter().flatten().any(|one| one == "platforms/status");
+            role.rules.as_mut().context("rules")?.retain(|rule| !of_status(rule));
+            roles.replace("upgrade-guard", &PostParams::default(), &role).await?;
+            may_write(scene, false).await?;
+
+            let (api, dry) = (set(API, "2.3.0"), set(API, "2.3.0").dry_run());
+            let passes_dry = async || {
+                let answer = scene.send(&dry).await?;
+                ensure!(answer.is_allowed(), "{answer:?}");
+                ensure!(!is_unsure(&answer), "{answer:?}");
+                Ok(())
+            };
+            let refusal = scene.refused(&api, "[UG-UNAVAILABLE]").await?;
+            for part in ["cannot judge this change now", "cannot patch the status of Platform NAMESPACE/NAMESPACE", "Retry"] {
+                assert!(refusal.contains(part), "{part}: {refusal}");
+            }
+            assert_eq!(scene.image_of(API).await?, image(API, "2.2.0"));
+            passes_dry().await?;
+
+            let mut policy = scene.policy()?;
+            policy["spec"]["onUnavailable"] = json!("Allow");
+            scene.apply(&policy).await?;
+            let admitted = scene.passes(&api).await?;
+            ensure!(is_unsure(&admitted), "{admitted:?}");
+            complete(scene, API).await?;
+            passes_dry().await?;
+
+            succeeded(
+                cluster
+                    .kubectl(&["apply", "-f", &format!("{}/manifests/rbac.yaml", env!("CARGO_MANIFEST_DIR"))])
+                    .await?,
+            )?;
+            may_write(scene, true).await?;
+            let sure = scene.passes(&set(GATEWAY, "2.3.0")).await?;
+            ensure!(!is_unsure(&sure), "{sure:?}");
+            Ok(())
+        })
+        .await?;
+    cluster.stop().await
+}
+
+fn is_unsure(answer: &Answer) -> bool {
+    answer.warnings.iter().any(|warning| warning.contains("[UG-UNAVAILABLE]"))
+}
+
+/// Waits until the API server lets the guard write what a Platform says, or no longer does.
+async fn may_write(scene: &Scene<'_>, wanted: bool) -> Result<()> {
+    const GUARD: &str = "--as=system:serviceaccount:upgrade-guard:upgrade-guard";
+    let question = ["auth", "can-i", "patch", "platforms.guard.gostoa.dev", "--subresource=status", GUARD];
+    eventually("the guard's rights", async || {
+        let answer = scene.kubectl(&question).await?;
+        Ok(if answer.success == wanted { Ok(()) } else { Err(answer) })
+    })
+    .await
 }
 
 /// A guard that registers itself in what `kubectl apply -f manifests/` left.
