@@ -10,6 +10,7 @@ use kube::{Api, Client};
 
 use serde::Deserialize;
 
+use super::error::said;
 use crate::api;
 
 /// The verb that a user needs on an `UpgradePolicy` to override its rules.
@@ -37,7 +38,7 @@ pub enum AuthoriseError {
     #[error("the API server did not answer a SubjectAccessReview within {} ms", .0.as_millis())]
     Slow(Duration),
     /// It refused to answer, or could not be reached.
-    #[error("cannot create a SubjectAccessReview: {0}")]
+    #[error("cannot create a SubjectAccessReview: {}", said(.0))]
     Api(#[source] Box<kube::Error>),
 }
 

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use kube::{Api, Client};
 
 use super::authorise::{AuthoriseError, Requester, may_override};
+use super::error::said;
 use super::inventory::{Inventory, RevisionKind};
 use super::ledger::{Ledger, LedgerError};
 use super::object::{WorkloadKind, WorkloadObject};
@@ -39,7 +40,7 @@ pub enum FreshError {
     #[error(transparent)]
     Platform(#[from] LedgerError),
     /// One of its workloads.
-    #[error("cannot get {kind} {namespace}/{name}: {source}")]
+    #[error("cannot get {kind} {namespace}/{name}: {}", said(.source))]
     Workload {
         /// The object's kind.
         kind: &'static str,

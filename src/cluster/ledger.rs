@@ -8,6 +8,7 @@ use kube::core::Status;
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
+use super::error::said;
 use crate::api::{Platform, PlatformSpec, PlatformStatus};
 
 /// Who writes, in the managed fields.
@@ -30,7 +31,7 @@ pub enum LedgerError {
         policy: String,
     },
     /// The API server refused, or did not answer.
-    #[error("cannot {verb} Platform {name}: {source}")]
+    #[error("cannot {verb} Platform {name}: {}", said(.source))]
     Api {
         /// What was tried.
         verb: &'static str,

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::api::HELD_LABEL;
 use crate::cluster::change::change;
+use crate::cluster::error::said;
 use crate::cluster::hold::{Hold, KINDS, lifting};
 use crate::cluster::ledger::FIELD_MANAGER;
 use crate::cluster::object::WorkloadKind;
@@ -82,7 +83,7 @@ pub enum Tried {
 
 /// Why held workloads could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {what}: {source}")]
+#[error("cannot {verb} {what}: {}", said(.source))]
 pub struct HoldsError {
     verb: &'static str,
     what: String,

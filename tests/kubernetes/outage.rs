@@ -249,6 +249,7 @@ async fn what_cannot_be_made_sure_of_is_refused_or_admitted_as_the_policy_says()
                 Ok(())
             };
             let refusal = scene.refused(&api, "[UG-UNAVAILABLE]").await?;
+            ensure!(!refusal.contains("Status {"), "not for people: {refusal}");
             for part in
                 ["cannot judge this change now", "cannot patch the status of Platform NAMESPACE/NAMESPACE", "Retry"]
             {
