@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::PodSpec;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, watcher};
 use kube::{Client, ResourceExt as _};
@@ -65,7 +65,7 @@ impl Install {
                 Ok(if answer.is_allowed() || answer.code == 409 { Ok(()) } else { Err(answer) })
             })
             .await?;
-            install.rolled_out(component, version).await?;
+            install.rolled_out(component).await?;
         }
         install.govern(cluster).await?;
         Ok(install)
@@ -106,7 +106,7 @@ impl Install {
         })
         .await
         .with_context(|| format!("{component} to {version}"))?;
-        self.rolled_out(component, version).await
+        self.rolled_out(component).await
     }
 
     /// Changes something of a workload that is none of the guard's business.
@@ -146,11 +146,10 @@ impl Install {
     }
 
     /// Waits until a rollout is complete, or says that it is where no controller does.
-    pub(crate) async fn rolled_out(&self, component: &'static str, version: &str) -> Result<()> {
+    pub(crate) async fn rolled_out(&self, component: &str) -> Result<()> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         if !self.controlled {
             let deployment = deployments.get(component).await?;
-            self.replica_set(&deployment, component, version).await?;
             let status = json!({"status": {"observedGeneration": deployment.metadata.generation, "replicas": 2,
                 "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}});
             deployments.patch_status(component, &PatchParams::default(), &Patch::Merge(status)).await?;
@@ -164,30 +163,6 @@ impl Install {
         })
         .await
         .map(drop)
-    }
-
-    /// Gives all pods to the ReplicaSet of `version`, as a complete rollout does.
-    async fn replica_set(&self, deployment: &Deployment, component: &str, version: &str) -> Result<()> {
-        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
-        let name = format!("{component}-{}", version.replace('.', "-"));
-        if sets.get_opt(&name).await?.is_none() {
-            let template = deployment.spec.as_ref().context("a spec")?.template.clone();
-            let set = json!({
-                "apiVersion": "apps/v1", "kind": "ReplicaSet",
-                "metadata": {"name": name, "labels": {"of": component}, "ownerReferences": [{
-                    "apiVersion": "apps/v1", "kind": "Deployment", "name": component, "controller": true,
-                    "uid": deployment.uid(),
-                }]},
-                "spec": {"replicas": 2, "selector": {"matchLabels": {"app": component}}, "template": template},
-            });
-            sets.create(&PostParams::default(), &serde_json::from_value(set)?).await?;
-        }
-        for set in sets.list(&ListParams::default().labels(&format!("of={component}"))).await? {
-            let pods = if set.name_any() == name { 2 } else { 0 };
-            let status = json!({"status": {"replicas": pods}});
-            sets.patch_status(&set.name_any(), &PatchParams::default(), &Patch::Merge(status)).await?;
-        }
-        Ok(())
     }
 
     /// What was illegal at any resource version, and how many there were.
