@@ -30,6 +30,7 @@ fn platform(size: usize) -> Policy {
         on_unavailable: OnUnavailable::Deny,
         mode: Mode::Enforce,
         min_replicas: 2,
+        demands: upgrade_guard::domain::preparation::Demands::default(),
     };
     Policy::new(parts).expect("a chain has no cycle")
 }

@@ -8,5 +8,8 @@ pub mod api;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+pub mod crds;
 pub mod domain;
+pub mod hook;
+pub mod report;
 pub mod server;

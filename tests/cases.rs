@@ -102,6 +102,7 @@ fn policy(platform: &Platform) -> Policy {
         on_unavailable: OnUnavailable::Deny,
         mode: Mode::Enforce,
         min_replicas: 2,
+        demands: upgrade_guard::domain::preparation::Demands::default(),
     })
     .unwrap();
     let releases = platform.releases.iter().map(|release| Release {
@@ -115,6 +116,7 @@ fn policy(platform: &Platform) -> Policy {
                 (id(name), Listed { version, tags, digests: vec![], needs: BTreeMap::new() })
             })
             .collect(),
+        ..Release::default()
     });
     policy.lines = Lines::new(releases.collect());
     policy

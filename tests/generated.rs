@@ -33,7 +33,7 @@ fn the_crds_are_those_of_the_code() {
 
 #[test]
 fn the_crds_survive_their_way_through_yaml() {
-    for (crd, (name, yaml)) in api::crds().iter().zip(cli::crds::documents().unwrap()) {
+    for (crd, (name, yaml)) in api::definitions().iter().zip(cli::crds::documents().unwrap()) {
         let read: Value = serde_saphyr::from_str(&yaml).unwrap();
         assert_eq!(read, serde_json::to_value(crd).unwrap(), "{name}");
     }

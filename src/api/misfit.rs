@@ -18,7 +18,7 @@ const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 /// missing ones, wrong types, values outside an enumeration. Nothing for a kind that is not the guard's own.
 #[must_use]
 pub fn misfits(kind: &str, value: &Value) -> Vec<Problem> {
-    let crd = super::crds().into_iter().find(|crd| crd.spec.names.kind == kind);
+    let crd = super::definitions().into_iter().find(|crd| crd.spec.names.kind == kind);
     let schema = crd
         .and_then(|crd| crd.spec.versions.into_iter().next())
         .and_then(|version| version.schema)

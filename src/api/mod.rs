@@ -3,15 +3,20 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+mod demands;
 mod misfit;
 mod parse;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod platform;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod policy;
+#[allow(clippy::duplicated_attributes, reason = "a rule of a custom resource has a text and a field")]
+mod preconditions;
+mod preparation;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod release;
 
+pub use demands::duration;
 pub use misfit::misfits;
 pub use parse::{PolicyProblems, with_releases};
 pub use platform::{
@@ -22,7 +27,17 @@ pub use platform::{
 pub use policy::{
     ComponentSpec, MatchSpec, SkewSpec, SupportedSpec, UpgradePolicy, UpgradePolicySpec, VersionSpec, ZeroDowntimeSpec,
 };
-pub use release::{NeedSpec, PlatformRelease, PlatformReleaseSpec, ReleaseComponentSpec};
+pub use preconditions::{
+    CnpgBackupSpec, CnpgClusterSpec, CrdSeverity, CronJobSpec, FreezeWindowSpec, HealthSpec, HttpCheckSpec, JobSpec,
+    ObjectSpec, PreconditionSpec, VeleroBackupSpec, VerifySpec, VolumeSnapshotSpec,
+};
+pub use preparation::{
+    FoundComponent, MOST_PREPARATIONS, PlatformCrd, PlatformPrecondition, PlatformPreparation, PlatformStep,
+    PlatformVerified, PlatformVersion, PreparationOutcome,
+};
+pub use release::{
+    BreakingChangeSpec, NeedSpec, PlatformRelease, PlatformReleaseSpec, ReleaseComponentSpec, ReleaseCrdSpec,
+};
 
 /// The API group of the custom resources.
 pub const GROUP: &str = "guard.gostoa.dev";
@@ -45,6 +60,6 @@ pub const VERSION: &str = "v1alpha1";
 
 /// The custom resource definitions, in the order in which they are printed.
 #[must_use]
-pub fn crds() -> [CustomResourceDefinition; 3] {
+pub fn definitions() -> [CustomResourceDefinition; 3] {
     [UpgradePolicy::crd(), PlatformRelease::crd(), Platform::crd()]
 }

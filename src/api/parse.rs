@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::demands;
 use crate::api::{ComponentSpec, PlatformRelease, ReleaseComponentSpec, UpgradePolicy};
 use crate::domain::line::{Lines, Listed, Release};
 use crate::domain::policy::{
@@ -46,6 +47,7 @@ impl TryFrom<&UpgradePolicy> for Policy {
             on_unavailable: spec.on_unavailable,
             mode: spec.mode,
             min_replicas: reader.count("spec.zeroDowntime.minReplicas", spec.zero_downtime.min_replicas, 1),
+            demands: reader.demands(spec),
             components,
         };
         // The checks between components speak of what could be read, so that one round shows all problems.
@@ -61,7 +63,7 @@ impl TryFrom<&UpgradePolicy> for Policy {
 }
 
 /// Reads the scalars of a policy and keeps every problem with its path.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     ids: BTreeMap<&'a str, ComponentId>,
     problems: Vec<Problem>,
 }
@@ -78,7 +80,7 @@ impl<'a> Reader<'a> {
         reader
     }
 
-    fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::new(path, message));
     }
 
@@ -115,7 +117,7 @@ impl<'a> Reader<'a> {
         read
     }
 
-    fn peer(&mut self, path: String, name: &str) -> Option<ComponentId> {
+    pub(super) fn peer(&mut self, path: String, name: &str) -> Option<ComponentId> {
         let id = self.ids.get(name).copied();
         if id.is_none() {
             let known: Vec<&str> = self.ids.keys().copied().collect();
@@ -161,6 +163,7 @@ impl<'a> Reader<'a> {
             },
             tag: self.tag(&path, spec),
             uses_database: false,
+            crds: spec.crds.clone(),
         }
     }
 
@@ -281,7 +284,9 @@ fn read_release(policy: &Policy, release: &PlatformRelease) -> (Option<(Vec<u64>
         let message = format!("'{}' is not made of numbers and dots, such as 2026.07 or 2.3.0", spec.version);
         problems.push(Problem::new("spec.version", message));
     }
-    let read = Release { name: spec.version.clone(), required_stop: spec.required_stop, components };
+    let breaking_changes = demands::breaking_changes(policy, release, &mut problems);
+    let (name, required_stop, crds) = (spec.version.clone(), spec.required_stop, demands::crds(release));
+    let read = Release { name, required_stop, components, breaking_changes, crds };
     (order.map(|order| (order, read)), problems)
 }
 

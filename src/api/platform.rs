@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::preparation::PlatformPreparation;
+
 /// One install of a platform: what runs in its namespace, what is on its way and what was completed before.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -28,6 +30,12 @@ pub struct PlatformSpec {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("an install belongs to one policy; delete the Platform to change that"))]
     pub policy: String,
+
+    /// The breaking changes of releases that were read and accepted for this install, by name; those of its policy count
+    /// too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    pub acknowledged: Vec<String>,
 }
 
 /// What is known of an install.
@@ -82,6 +90,11 @@ pub struct PlatformStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub intents: Vec<PlatformIntent>,
+
+    /// What the hook did, newest first: one entry for each target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub preparations: Vec<PlatformPreparation>,
 
     /// What moved, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -322,4 +335,7 @@ pub struct PlatformHistoryEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub findings: Vec<String>,
+    /// When `upgrade-guard verify` found the install well with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Time>,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::preconditions::{CrdSeverity, FreezeWindowSpec, PreconditionSpec, VerifySpec};
 use crate::domain::policy::{Mode, OnNotYet, OnUnavailable, VersionSource};
 
 /// The rules of one platform: its components, the order of their upgrades and how far apart they may be.
@@ -70,6 +71,38 @@ pub struct UpgradePolicySpec {
     /// What `UG-ZERODOWNTIME` asks for.
     #[serde(default)]
     pub zero_downtime: ZeroDowntimeSpec,
+
+    /// What has to hold before an upgrade may begin. The hook looks at it; `UG-PRECONDITION` asks for what it recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub preconditions: Vec<PreconditionSpec>,
+
+    /// How long what the hook recorded counts, for example `24h`, which is also the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    pub prepared_for: Option<String>,
+
+    /// Times at which no upgrade begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub freeze_windows: Vec<FreezeWindowSpec>,
+
+    /// The breaking changes of releases that were read and accepted, by name. A `Platform` has such a list too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    pub acknowledged: Vec<String>,
+
+    /// How differences between installed and wanted CRDs are taken, by the name of the check; see
+    /// `upgrade-guard crds checks`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub crd_checks: BTreeMap<String, CrdSeverity>,
+
+    /// What `upgrade-guard verify` looks at after an upgrade.
+    #[serde(default)]
+    pub verify: VerifySpec,
 }
 
 fn enforce() -> Mode {
@@ -115,6 +148,11 @@ pub struct ComponentSpec {
     /// How its version is told.
     #[serde(default)]
     pub version: VersionSpec,
+
+    /// The CRDs that it needs, by name, for example `tools.gostoa.dev`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub crds: Vec<String>,
 }
 
 /// How the workloads and containers of a component are found: by image first, then by label, then by name.

@@ -35,6 +35,56 @@ pub struct PlatformReleaseSpec {
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub components: Vec<ReleaseComponentSpec>,
+
+    /// What someone has to have read before going to this release or past it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub breaking_changes: Vec<BreakingChangeSpec>,
+
+    /// The CRDs of this release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub crds: Vec<ReleaseCrdSpec>,
+
+    /// The database revision of this release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub schema_revision: Option<String>,
+}
+
+/// A change that may break what people built on the platform.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BreakingChangeSpec {
+    /// Its name, by which it is acknowledged, for example `2026.07-gateway-auth-header`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// What changes, and what to do about it.
+    #[schemars(length(min = 1, max = 1024))]
+    pub message: String,
+    /// Where to read more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub url: Option<String>,
+    /// The components whose moves need it acknowledged; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 63)))]
+    pub components: Vec<String>,
+}
+
+/// A CRD of a release.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseCrdSpec {
+    /// Its name, for example `tools.gostoa.dev`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The digest of its content, as `upgrade-guard crds digest` prints it; any content where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub content: Option<String>,
 }
 
 /// What one component is in a release.

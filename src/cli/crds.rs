@@ -21,7 +21,7 @@ pub struct Args {
 /// # Errors
 /// When a definition cannot be written as YAML.
 pub fn documents() -> anyhow::Result<Vec<(String, String)>> {
-    let documents = api::crds().into_iter().map(|crd| {
+    let documents = api::definitions().into_iter().map(|crd| {
         let yaml =
             serde_saphyr::to_string(&crd).with_context(|| format!("cannot write {} as YAML", crd.spec.names.kind))?;
         Ok((format!("{}.yaml", crd.spec.names.plural), yaml))

@@ -26,6 +26,8 @@ pub mod webhook;
 use output::UntilClosed;
 pub use output::{Output, Paint};
 
+use crate::hook::Exit;
+
 /// Keeps a platform of several workloads from being upgraded in the wrong order or too far apart.
 #[derive(Debug, Parser)]
 #[command(name = "upgrade-guard", version, arg_required_else_help = true, max_term_width = 100)]
@@ -56,6 +58,8 @@ pub enum Outcome {
     Done,
     /// The change is refused, or has no legal way: exit code 1.
     Refused,
+    /// What a command of the hook came to: its own exit codes.
+    Hook(Exit),
 }
 
 impl From<Outcome> for ExitCode {
@@ -63,6 +67,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Done => Self::SUCCESS,
             Outcome::Refused => Self::from(REFUSED),
+            Outcome::Hook(exit) => Self::from(exit as u8),
         }
     }
 }

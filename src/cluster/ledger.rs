@@ -138,7 +138,7 @@ impl Ledger {
 
 /// A new install of `policy`.
 fn fresh(policy: &str) -> Platform {
-    Platform::new(policy, PlatformSpec { policy: policy.to_owned() })
+    Platform::new(policy, PlatformSpec { policy: policy.to_owned(), acknowledged: vec![] })
 }
 
 /// The fields of the status that differ, with null for those that are to go. Fields that this version of the guard does

@@ -2,6 +2,7 @@
 
 pub mod authorise;
 pub mod change;
+pub mod documents;
 pub mod error;
 pub mod feed;
 pub mod files;

@@ -131,7 +131,8 @@ impl<'a> Scene<'a> {
         // What is stored counts, not what a watch showed of it a while ago.
         let platforms = inventory.platforms_mut();
         platforms.retain(|_, platform| platform.spec.policy != policy.name);
-        let mut platform = Platform::new(&policy.name, PlatformSpec { policy: policy.name.clone() });
+        let mut platform =
+            Platform::new(&policy.name, PlatformSpec { policy: policy.name.clone(), acknowledged: vec![] });
         platform.status = Some(old.clone());
         platforms.insert(policy.name.clone(), platform);
         let evidence = |intent: &PlatformIntent| match policy.component_named(&intent.component) {
@@ -179,6 +180,7 @@ pub fn advance(sight: &Sight<'_>, old: &PlatformStatus) -> Advanced {
         history: history::advanced(&scene, &components, &drift::moves(&scene, &seen), &mut told),
         violations: violations(&scene, &seen, &mut told),
         intents: scene.intents.clone(),
+        preparations: old.preparations.clone(),
         components,
         ..PlatformStatus::default()
     };
@@ -199,6 +201,7 @@ pub fn orphaned(old: &PlatformStatus, now: Timestamp) -> PlatformStatus {
         summary: Some("Not governed: its UpgradePolicy is gone".to_owned()),
         components: old.components.iter().filter_map(components::remembered).collect(),
         history: old.history.clone(),
+        preparations: old.preparations.clone(),
         ..PlatformStatus::default()
     }
 }

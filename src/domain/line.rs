@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::policy::ComponentId;
+use super::preparation::BreakingChange;
 use super::version::Version;
 
 /// The numbering that a line belongs to; lines of different tracks cannot be compared.
@@ -116,6 +117,10 @@ pub struct Release {
     pub required_stop: bool,
     /// What each component is in this release.
     pub components: BTreeMap<ComponentId, Listed>,
+    /// What someone has to have read before going here or past it.
+    pub breaking_changes: Vec<BreakingChange>,
+    /// Its CRDs by name, with the digest of their content where that is told.
+    pub crds: BTreeMap<String, Option<String>>,
 }
 
 /// What a release says of one component.
@@ -355,6 +360,7 @@ mod tests {
                             needs: BTreeMap::new(),
                         },
                     )]),
+                    ..Release::default()
                 })
                 .collect(),
         )

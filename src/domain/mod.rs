@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod decision;
+pub mod freeze;
 pub mod gates;
 pub mod image;
 pub mod intent;
@@ -13,6 +14,7 @@ pub mod overrides;
 pub mod planner;
 pub mod policy;
 mod policy_check;
+pub mod preparation;
 pub mod resolver;
 pub mod route;
 pub mod rules;

@@ -306,6 +306,7 @@ mod tests {
             on_unavailable: OnUnavailable::Deny,
             mode: Mode::Enforce,
             min_replicas: 2,
+            demands: crate::domain::preparation::Demands::default(),
         })
         .unwrap()
     }

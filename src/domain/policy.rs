@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::ImageRef;
 use super::line::{Line, Lines, Unplaced};
+use super::preparation::Demands;
 use super::rules::Rule;
 use super::version::{TagPattern, Version};
 
@@ -36,6 +37,8 @@ pub struct Policy {
     pub mode: Mode,
     /// The least number of replicas that `UG-ZERODOWNTIME` asks for.
     pub min_replicas: u32,
+    /// What has to be there before an upgrade.
+    pub demands: Demands,
     /// The release lines.
     pub lines: Lines,
     relations: Relations,
@@ -60,6 +63,8 @@ pub struct Component {
     pub tag: TagPattern,
     /// Whether its new versions need a database schema.
     pub uses_database: bool,
+    /// The CRDs that it needs, by name.
+    pub crds: Vec<String>,
 }
 
 impl Component {
@@ -75,6 +80,7 @@ impl Component {
             sources: VersionSource::ALL.to_vec(),
             tag: TagPattern::default(),
             uses_database: false,
+            crds: vec![],
         }
     }
 }
@@ -244,6 +250,8 @@ pub struct PolicyParts {
     pub mode: Mode,
     /// See [`Policy::min_replicas`].
     pub min_replicas: u32,
+    /// See [`Policy::demands`].
+    pub demands: Demands,
 }
 
 impl Policy {
@@ -267,6 +275,7 @@ impl Policy {
             on_unavailable: parts.on_unavailable,
             mode: parts.mode,
             min_replicas: parts.min_replicas,
+            demands: parts.demands,
             lines: Lines::default(),
             relations,
         })
@@ -370,6 +379,7 @@ mod tests {
                 on_unavailable: OnUnavailable::Deny,
                 mode,
                 min_replicas: 2,
+                demands: Demands::default(),
             };
             Policy::new(parts).unwrap_or_else(|problems| unreachable!("{problems:?}"))
         };

@@ -109,6 +109,7 @@ mod tests {
             name: "2026.05".into(),
             required_stop: false,
             components: BTreeMap::from([(ComponentId(0), listed)]),
+            ..Release::default()
         }]);
         let release = Some(KnownBy::Release("2026.05".into()));
         for (image, annotations, labels, version, source) in [

@@ -289,6 +289,7 @@ mod tests {
             on_unavailable: OnUnavailable::Deny,
             mode: Mode::Enforce,
             min_replicas: 2,
+            demands: crate::domain::preparation::Demands::default(),
         })
         .unwrap()
     }
@@ -351,6 +352,7 @@ mod tests {
             name: format!("r{minor}"),
             required_stop: minor == 4,
             components: BTreeMap::from([(ComponentId(0), listed(minor))]),
+            ..Release::default()
         };
         stops.lines = Lines::new((2..=7).map(release).collect());
         assert_eq!(reached(&to(&stops, 7)), ["2.4.0", "2.7.0"]);

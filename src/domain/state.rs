@@ -137,6 +137,7 @@ mod tests {
             on_unavailable: OnUnavailable::Deny,
             mode: Mode::Warn,
             min_replicas: 2,
+            demands: crate::domain::preparation::Demands::default(),
         })
         .unwrap()
     }

@@ -9,6 +9,7 @@ use super::change::Change;
 pub use super::intent::Intent;
 use super::line::{Lines, Span, Unplaced};
 use super::policy::{ComponentId, Policy};
+use super::preparation::{CrdState, Preparation};
 use super::version::Version;
 
 /// One install as the rules see it: every component of the policy, at its position.
@@ -16,6 +17,12 @@ use super::version::Version;
 pub struct View {
     /// The components, at the positions of the policy's.
     pub components: Vec<ComponentView>,
+    /// The CRDs that the policy names and the cluster has.
+    pub crds: BTreeMap<String, CrdState>,
+    /// What the hook did, newest first.
+    pub preparations: Vec<Preparation>,
+    /// The breaking changes that are accepted for this install, by name.
+    pub acknowledged: BTreeSet<String>,
 }
 
 /// One component of an install.
@@ -216,7 +223,7 @@ impl View {
     /// A view of `policy` in which nothing is installed.
     #[must_use]
     pub fn empty(policy: &Policy) -> Self {
-        Self { components: vec![ComponentView::default(); policy.components.len()] }
+        Self { components: vec![ComponentView::default(); policy.components.len()], ..Self::default() }
     }
 
     /// The component at `id`.

@@ -42,7 +42,7 @@ fn with_intent(component: &str, to: &str) -> World {
         overridden: None,
         findings: vec![],
     };
-    let mut platform = Platform::new("stoa", PlatformSpec { policy: "stoa".to_owned() });
+    let mut platform = Platform::new("stoa", PlatformSpec { policy: "stoa".to_owned(), acknowledged: vec![] });
     let status = PlatformStatus { intents: vec![intent], ..PlatformStatus::default() };
     platform.status = Some(status);
     world.inventory.platforms_mut().insert("stoa".to_owned(), platform);

@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use upgrade_guard::api::{UpgradePolicy, crds};
+use upgrade_guard::api::{UpgradePolicy, definitions};
 use upgrade_guard::cluster::index::SharedIndex;
 use upgrade_guard::cluster::object::WorkloadKind;
 use upgrade_guard::cluster::watch::{WatchObserver, run};
@@ -104,7 +104,7 @@ fn rollout_crd() -> Result<CustomResourceDefinition> {
 async fn the_index_follows_a_cluster() -> Result<()> {
     let Some(cluster) = Cluster::alone(Shape::ApiServer).await? else { return Ok(()) };
     let client = cluster.client().await?;
-    for crd in crds() {
+    for crd in definitions() {
         install(&client, &crd).await?;
     }
     let namespace = cluster.namespace("index").await?;

@@ -35,7 +35,7 @@ impl Install<'_> {
     }
 
     async fn create(&self) -> Result<()> {
-        let platform = Platform::new(NAME, PlatformSpec { policy: NAME.to_owned() });
+        let platform = Platform::new(NAME, PlatformSpec { policy: NAME.to_owned(), acknowledged: vec![] });
         self.platforms.create(&PostParams::default(), &platform).await?;
         Ok(())
     }

@@ -148,7 +148,7 @@ impl<'a> Cluster<'a> {
                 .collect(),
             recorded: state.completed.as_ref().map(|completed| version(part, completed)),
         });
-        View { components: components.collect() }
+        View { components: components.collect(), ..View::default() }
     }
 
     /// What counts as live, for the oracle.

@@ -118,6 +118,7 @@ impl Platform {
             on_unavailable: OnUnavailable::Deny,
             mode: Mode::Enforce,
             min_replicas: 2,
+            demands: upgrade_guard::domain::preparation::Demands::default(),
         })?;
         if listed {
             policy.lines = Lines::new((0..LINES).map(|line| release(&parts, line)).collect());
@@ -194,6 +195,7 @@ fn release(parts: &[Part], line: u8) -> Release {
         name: format!("r{line}"),
         required_stop: false,
         components: parts.iter().enumerate().map(|(index, part)| (ComponentId(index), listed(part))).collect(),
+        ..Release::default()
     }
 }
 

@@ -113,6 +113,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 on_unavailable: OnUnavailable::Deny,
                 mode,
                 min_replicas: 2,
+                demands: upgrade_guard::domain::preparation::Demands::default(),
             })
             .unwrap();
             policy.lines = Lines::new(releases);
@@ -137,6 +138,7 @@ fn listed_release() -> impl Strategy<Value = Release> {
         name,
         required_stop,
         components,
+        ..Release::default()
     })
 }
 
@@ -175,7 +177,7 @@ fn decided() -> impl Strategy<Value = (Decision, Decision, usize)> {
     (policy(), views, change(), schema()).prop_map(|(policy, mut components, (workload, steps, capacity), schema)| {
         let count = policy.components.len();
         components.truncate(count);
-        let view = View { components };
+        let view = View { components, ..View::default() };
         let step = |(part, from, to): AnyMove| Move { component: ComponentId(part % count), from, to };
         let moves: Vec<Move> = steps.into_iter().map(step).collect();
         let change = Change { workload, moves, restarts: vec![], capacity, schema };

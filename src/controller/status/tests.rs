@@ -472,6 +472,7 @@ fn history_keeps_what_matters_longest() {
         by: None,
         overridden: overridden.then(PlatformOverride::default),
         findings: vec![],
+        verified: None,
     };
     let mut history = vec![entry(API, Completed, false); 60];
     history.extend([entry(API, Partial, false), entry(API, Completed, true), entry(GATEWAY, Completed, false)]);

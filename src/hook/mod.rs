@@ -1,0 +1,22 @@
+//! What runs beside a sync: before it (`presync`), after it (`verify`), and in front of a pod (`wait`).
+
+/// What a command of the hook came to. The numbers are its exit codes (design section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It is done, or there was nothing to do.
+    Done = 0,
+    /// It could not be tried: no API server, no such release, a command line that cannot be read.
+    CouldNot = 1,
+    /// A rule, a breaking change or a change of a CRD stands against it.
+    Policy = 2,
+    /// A precondition does not hold.
+    Evidence = 3,
+    /// What was asked for and what was found are of different versions.
+    Versions = 4,
+    /// Someone else is at it; try again.
+    Busy = 5,
+    /// A migration failed and left nothing behind.
+    MigrationUndone = 6,
+    /// A migration failed half-way.
+    MigrationHalfWay = 7,
+}
