@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::parse::Reader;
-use super::{PlatformRelease, PreconditionSpec, UpgradePolicySpec};
+use super::{CRD_CHECKS, PlatformRelease, PreconditionSpec, UpgradePolicySpec};
 use crate::domain::freeze::Freeze;
 use crate::domain::policy::{ComponentId, Policy, Problem};
 use crate::domain::preparation::{BreakingChange, Demands, Precondition};
@@ -42,6 +42,10 @@ impl Reader<'_> {
                 Ok(freeze) => demands.freezes.push(freeze),
                 Err(error) => self.problem(format!("{path}.cron"), format!("cannot be read: {error}")),
             }
+        }
+        for name in spec.crd_checks.keys().filter(|name| !CRD_CHECKS.contains(&name.as_str())) {
+            let message = "is no check of CRDs; 'upgrade-guard crds checks' lists them";
+            self.problem(format!("spec.crdChecks.{name}"), message);
         }
         demands
     }
