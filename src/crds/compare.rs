@@ -28,15 +28,25 @@ pub fn compare(
     severities: &Severities,
 ) -> Vec<Difference> {
     let (old, new) = (Definition::of(installed), Definition::of(wanted));
-    let mut found = whole::compare(&old, &new);
+    let mut found = whole::identity(&old, &new);
+    // Nothing of another CRD can be compared.
+    if found.is_empty() {
+        found = compare_versions(&old, &new, severities);
+    }
+    let told = found.into_iter().map(|finding| finding.taken(severities));
+    told.filter(|difference| difference.severity != Severity::Off).collect()
+}
+
+/// The three passes.
+fn compare_versions(old: &Definition<'_>, new: &Definition<'_>, severities: &Severities) -> Vec<Finding> {
+    let mut found = whole::compare(old, new);
     for (name, new) in &new.versions {
         if let Some(old) = old.version(name) {
             found.extend(version::compare(name, old, new));
         }
     }
-    found.extend(served::compare(&old, &new, severities));
-    let told = found.into_iter().map(|finding| finding.taken(severities));
-    told.filter(|difference| difference.severity != Severity::Off).collect()
+    found.extend(served::compare(old, new, severities));
+    found
 }
 
 /// A CRD in its normal form.

@@ -37,12 +37,12 @@ impl Walk<'_> {
             | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {}
             "items" => self.items(path, was, becomes),
             "enum" => self.values(path, was, becomes),
-            "pattern" => self.unless_gone(Check::Pattern, path, was, becomes),
+            "pattern" => self.unless_gone(Check::Pattern, key, path, was, becomes),
             "format" if is_wider(was, becomes) => {}
-            "format" => self.unless_gone(Check::Format, path, was, becomes),
+            "format" => self.unless_gone(Check::Format, key, path, was, becomes),
             "multipleOf" if divides(becomes, was) => {}
-            "multipleOf" => self.unless_gone(Check::MultipleOf, path, was, becomes),
-            "default" => self.changed(Check::Default, path, was, becomes),
+            "multipleOf" => self.unless_gone(Check::MultipleOf, key, path, was, becomes),
+            "default" => self.changed(Check::Default, key, path, was, becomes),
             "nullable" if is(old, "nullable") => {
                 self.tell(Check::Nullable, path, self.between.changed("nullable", "not nullable"));
             }
@@ -55,24 +55,24 @@ impl Walk<'_> {
                     self.tell(Check::Pruning, path, message);
                 }
             }
-            "x-kubernetes-embedded-resource" => self.changed(Check::EmbeddedResource, path, was, becomes),
+            "x-kubernetes-embedded-resource" => self.changed(Check::EmbeddedResource, key, path, was, becomes),
             "x-kubernetes-validations" => self.rules(path, was, becomes),
             "description" | "title" | "example" | "externalDocs" => {
-                self.tell(Check::Description, path, self.between.differs(&format!("the {key}")));
+                self.tell(Check::Description, path, self.between.differs(key));
             }
             "allOf" | "anyOf" | "oneOf" | "not" if allows_more(key, old, new) => {}
             _ => self.tell(Check::Unhandled, path, self.between.differs(key)),
         }
     }
 
-    fn changed(&mut self, check: Check, path: &str, was: Option<&Value>, becomes: Option<&Value>) {
-        self.tell(check, path, self.between.changed(&value(was), &value(becomes)));
+    fn changed(&mut self, check: Check, key: &str, path: &str, was: Option<&Value>, becomes: Option<&Value>) {
+        self.tell(check, path, self.between.changed_in(key, &value(was), &value(becomes)));
     }
 
     /// Tells a demand that is added or changed; one that is gone allows more.
-    fn unless_gone(&mut self, check: Check, path: &str, was: Option<&Value>, becomes: Option<&Value>) {
+    fn unless_gone(&mut self, check: Check, key: &str, path: &str, was: Option<&Value>, becomes: Option<&Value>) {
         if becomes.is_some() {
-            self.changed(check, path, was, becomes);
+            self.changed(check, key, path, was, becomes);
         }
     }
 
@@ -127,7 +127,7 @@ impl Walk<'_> {
                         let excluded = if is(schema, exclusive) && !counts { " (not itself)" } else { "" };
                         format!("{}{excluded}", value(schema.get(key)))
                     };
-                    self.tell(check, path, self.between.changed(&text(old), &text(new)));
+                    self.tell(check, path, self.between.changed_in(key, &text(old), &text(new)));
                 }
             }
         }
@@ -147,7 +147,7 @@ impl Walk<'_> {
         };
         let (was, becomes) = (keys(old), keys(new));
         if string(old, TYPE) == string(new, TYPE) && was != becomes {
-            let message = self.between.changed(&format!("by {}", list(&was)), &format!("by {}", list(&becomes)));
+            let message = self.between.changed_in(key, &list(&was), &list(&becomes));
             self.tell(Check::ListType, path, message);
         }
     }
@@ -157,7 +157,7 @@ impl Walk<'_> {
         let of = |schema: &Object| schema.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
         let (was, becomes) = (of(old), of(new));
         if was != becomes {
-            self.tell(check, path, self.between.changed(&short(&was), &short(&becomes)));
+            self.tell(check, path, self.between.changed_in(key, &short(&was), &short(&becomes)));
         }
     }
 

@@ -25,6 +25,11 @@ impl Between<'_> {
         }
     }
 
+    /// What `subject`, one of several things in the same place, is before and after.
+    pub(super) fn changed_in(&self, subject: &str, old: &str, new: &str) -> String {
+        format!("{subject} {}", self.changed(old, new))
+    }
+
     /// What is only there before.
     pub(super) fn gone(&self, what: &str) -> String {
         match self {

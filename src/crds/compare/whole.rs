@@ -10,7 +10,7 @@ use super::super::content::ca_bundle;
 use super::text::{Between, list, short, value};
 use super::{Definition, Finding, Object, is, keys, schema, schema_of};
 
-/// Everything but the versions' content.
+/// Everything but what makes it another CRD, and the versions' content.
 pub(super) fn compare(old: &Definition<'_>, new: &Definition<'_>) -> Vec<Finding> {
     let mut found = names(old, new);
     found.extend(stored(old, new));
@@ -21,32 +21,32 @@ pub(super) fn compare(old: &Definition<'_>, new: &Definition<'_>) -> Vec<Finding
     found
 }
 
-/// What the CRD is called: some of that makes it another CRD, some is only for people.
-fn names(old: &Definition<'_>, new: &Definition<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let of = |definition: &Definition<'_>, path: &str| {
-        let spec = Value::Object(definition.spec.clone());
-        spec.pointer(&format!("/{}", path.replace('.', "/"))).cloned()
-    };
+/// What makes it another CRD.
+pub(super) fn identity(old: &Definition<'_>, new: &Definition<'_>) -> Vec<Finding> {
     let name = |crd: &CustomResourceDefinition| crd.metadata.name.clone().map(Value::String);
-    let mut told = |check: Check, path: &str, old: Option<Value>, new: Option<Value>| {
-        if old != new {
-            let message = Between::Now.changed(&plain(old.as_ref()), &plain(new.as_ref()));
-            found.push(Finding::whole(check, path, message));
-        }
+    let of_name = told(Check::Identity, "metadata.name", name(old.crd).as_ref(), name(new.crd).as_ref());
+    let fields = ["group", "names.kind", "names.plural"];
+    of_name.into_iter().chain(fields.into_iter().filter_map(|field| named(Check::Identity, field, old, new))).collect()
+}
+
+/// What it is called beside that, and where its objects are.
+fn names(old: &Definition<'_>, new: &Definition<'_>) -> Vec<Finding> {
+    let fields = [(Check::Names, "names.listKind"), (Check::Names, "names.singular"), (Check::Scope, "scope")];
+    fields.into_iter().filter_map(|(check, field)| named(check, field, old, new)).collect()
+}
+
+/// A field of the spec, or one of an object in it, that is not the same.
+fn named(check: Check, field: &str, old: &Definition<'_>, new: &Definition<'_>) -> Option<Finding> {
+    let of = |definition: &'_ Definition<'_>| {
+        let (object, field) = field.split_once('.').unwrap_or((field, ""));
+        let value = definition.spec.get(object)?;
+        if field.is_empty() { Some(value.clone()) } else { value.get(field).cloned() }
     };
-    told(Check::Identity, "metadata.name", name(old.crd), name(new.crd));
-    for (check, field) in [
-        (Check::Identity, "group"),
-        (Check::Identity, "names.kind"),
-        (Check::Identity, "names.plural"),
-        (Check::Names, "names.listKind"),
-        (Check::Names, "names.singular"),
-        (Check::Scope, "scope"),
-    ] {
-        told(check, &format!("spec.{field}"), of(old, field), of(new, field));
-    }
-    found
+    told(check, &format!("spec.{field}"), of(old).as_ref(), of(new).as_ref())
+}
+
+fn told(check: Check, path: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Finding> {
+    (old != new).then(|| Finding::whole(check, path, Between::Now.changed(&plain(old), &plain(new))))
 }
 
 /// A name without quotes.

@@ -25,7 +25,7 @@ fn names() -> Vec<Case> {
         both_ways("scope", &["scope"], with(&[]), with(&[("/scope", json!("Cluster"))])),
         both_ways("group", &["identity"], with(&[]), with(&[("/group", json!("store.example"))])),
         both_ways("plural", &["identity"], with(&[]), with(&[("/names/plural", json!("gadgets"))])),
-        both_ways("kind", &["identity", "names", "names"], with(&[]), with(&[("/names/kind", json!("Gadget"))])),
+        both_ways("kind", &["identity"], with(&[]), with(&[("/names/kind", json!("Gadget"))])),
         both_ways("kind of lists", &["names"], with(&[]), with(&[("/names/listKind", json!("Widgets"))])),
         harmless(
             "names for people",
