@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::expression;
 use super::parse::Reader;
-use super::{PlatformRelease, PreconditionSpec, UpgradePolicySpec};
+use super::{CRD_CHECKS, PlatformRelease, PreconditionSpec, UpgradePolicySpec};
 use crate::domain::freeze::Freeze;
 use crate::domain::policy::{ComponentId, Policy, Problem};
 use crate::domain::preparation::{BreakingChange, Demands, Precondition};
@@ -52,6 +52,10 @@ impl Reader<'_> {
             if let Some(text) = &check.expression {
                 self.expression(format!("{path}.expression"), text, &["body", "status"]);
             }
+        }
+        for name in spec.crd_checks.keys().filter(|name| !CRD_CHECKS.contains(&name.as_str())) {
+            let message = "is no check of CRDs; 'upgrade-guard crds checks' lists them";
+            self.problem(format!("spec.crdChecks.{name}"), message);
         }
         demands
     }

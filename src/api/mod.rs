@@ -3,6 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+mod crd_checks;
 mod demands;
 pub mod expression;
 mod misfit;
@@ -17,6 +18,7 @@ mod preparation;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
 mod release;
 
+pub use crd_checks::CRD_CHECKS;
 pub use demands::duration;
 pub use misfit::misfits;
 pub use parse::{PolicyProblems, with_releases};

@@ -357,6 +357,7 @@ mod tests {
             "namespaces": ["x", "kube-system"],
             "maxHop": 0,
             "modes": {"UG-FOO": "Warn"},
+            "crdChecks": {"type": "Warn", "enums": "Off"},
             "components": [
                 {"name": "api", "match": {}, "supported": [{"range": "two"}]},
                 {"name": "ui", "match": {"names": ["ui"], "images": ["*/ui"]}, "after": ["apy"],
