@@ -171,6 +171,11 @@ impl Inventory {
         self.crds.get_or_insert_default()
     }
 
+    /// Takes over what is known of CRDs; `None` where that cannot be told.
+    pub fn set_crds(&mut self, crds: Option<BTreeMap<String, CrdState>>) {
+        self.crds = crds;
+    }
+
     /// The disruption budgets by name.
     pub fn budgets_mut(&mut self) -> &mut BTreeMap<String, BudgetRecord> {
         &mut self.budgets
