@@ -73,6 +73,31 @@ fn under_hold_what_cannot_be_held_is_told() {
     assert_snapshot!("hold_never", check(&STOA_HOLD, "stoa/2.2", "stoa/2.4.yaml", &[]));
 }
 
+/// A check under `hook/policy.yaml` from these of its fixtures to others.
+fn check_with_hook(before: &[&str], after: &[&str], more: &[&str]) -> String {
+    let folder = |files: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check/hook");
+            std::fs::copy(fixtures.join(file), folder.path().join(file)).unwrap();
+        }
+        folder
+    };
+    let (before, after) = (folder(before), folder(after));
+    let [before, after] = [&before, &after].map(|folder| folder.path().to_str().unwrap());
+    check(&["--policy", "hook/policy.yaml"], before, after, more)
+}
+
+#[test]
+fn the_hook_runs_before_and_what_it_can_do_nothing_about_is_refused() {
+    let all = ["apps-old.yaml", "crds.yaml", "platform.yaml"];
+    assert_snapshot!("hook_first", check_with_hook(&all, &["apps-new.yaml"], &[]));
+    assert_snapshot!("hook_at_once", check_with_hook(&all, &["apps-new.yaml"], &["--at-once"]));
+    assert_snapshot!("hook_unseen", check_with_hook(&["apps-old.yaml"], &["apps-new.yaml"], &[]));
+    // CRDs of the change itself count.
+    assert_snapshot!("hook_crds", check_with_hook(&["apps-old.yaml"], &["apps-new.yaml", "crds.yaml"], &[]));
+}
+
 #[test]
 fn at_once_judges_each_move_against_the_state_before() {
     assert_snapshot!(check(&STOA, "stoa/2.2", "stoa/2.3.yaml", &["--at-once"]));

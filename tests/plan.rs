@@ -56,6 +56,22 @@ fn one_line_up() {
     assert_snapshot!(plan(&STOA, "stoa/2.2", &["--to", "2.3.0"]));
 }
 
+/// A plan under `hook/policy.yaml` from these of its fixtures.
+fn plan_with_hook(files: &[&str], to: &str) -> String {
+    let read = |file: &&str| std::fs::read_to_string(fixtures().join("hook").join(file)).unwrap();
+    let input = files.iter().map(read).collect::<Vec<_>>().join("\n---\n");
+    seen(&run(&["--policy", "hook/policy.yaml", "--from", "-", "--to", to], &input))
+}
+
+#[test]
+fn what_the_hook_has_to_do_comes_first() {
+    let all = ["apps-old.yaml", "crds.yaml", "platform.yaml"];
+    assert_snapshot!("hook_first", plan_with_hook(&all, "2026.08"));
+    assert_snapshot!("hook_not_on_the_way_back", plan_with_hook(&["apps-new.yaml", "platform.yaml"], "2026.06"));
+    // What nobody gave is not judged, and that is said.
+    assert_snapshot!("hook_unseen", plan_with_hook(&["apps-old.yaml"], "2026.07"));
+}
+
 #[test]
 fn two_lines_up_stop_between() {
     assert_snapshot!(plan(&STOA, "stoa/2.2", &["--to", "2.4.0"]));

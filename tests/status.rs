@@ -55,6 +55,11 @@ fn settled() {
 }
 
 #[test]
+fn prepared() {
+    assert_snapshot!(shown("prepared"));
+}
+
+#[test]
 fn rolling() {
     assert_snapshot!(shown("rolling"));
 }

@@ -50,6 +50,11 @@ pub(super) fn print_reason(reason: &ReasonReport, prefix: &str, indent: usize, o
     Ok(())
 }
 
+/// Prints a reason without its remedy, `indent` characters from the edge.
+pub(super) fn print_said(reason: &ReasonReport, indent: usize, out: &mut Output<'_>) -> io::Result<()> {
+    paragraph(&format!("[{}] {}: {}", reason.code, reason.what, reason.facts), indent, out)
+}
+
 /// `1 step`, `2 steps`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })

@@ -22,6 +22,7 @@ use crate::cluster::index::SharedIndex;
 use crate::cluster::watch::{self, WatchObserver};
 use crate::controller::lease::LEASE_DURATION;
 use crate::controller::recorder::Recorder;
+use crate::crds::content;
 use crate::domain::decision::Reason;
 use crate::server::metrics::{Metrics, Review};
 use crate::server::readiness::{Gate, Readiness};
@@ -178,7 +179,7 @@ async fn from_kubernetes(
     let (recorder, background) = controller::start(&client, &index, &metrics, lease, &phases.leaving);
     let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()), recorder: Some(recorder) });
     let watch_observer = Arc::clone(&observer) as Arc<dyn WatchObserver>;
-    let watches = watch::run(client.clone(), index.clone(), watch_observer, phases.closing.clone());
+    let watches = watch::run(client.clone(), index.clone(), watch_observer, phases.closing.clone(), content::digest);
     let fresh = Fresh::new(client, Arc::clone(&observer) as Arc<dyn Calls>);
     let feed = watches.then(|result| async move {
         match result {

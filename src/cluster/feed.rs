@@ -38,11 +38,13 @@ pub enum Source {
     Autoscalers,
     /// `Platform`
     Platforms,
+    /// CRDs
+    Crds,
 }
 
 impl Source {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Policies,
         Self::Releases,
         Self::Workloads(WorkloadKind::Deployment),
@@ -54,6 +56,7 @@ impl Source {
         Self::Budgets,
         Self::Autoscalers,
         Self::Platforms,
+        Self::Crds,
     ];
 
     /// The plural of the kind, as RBAC rules, readiness gates and metrics name it.
@@ -68,6 +71,7 @@ impl Source {
             Self::Budgets => "poddisruptionbudgets",
             Self::Autoscalers => "horizontalpodautoscalers",
             Self::Platforms => "platforms",
+            Self::Crds => "customresourcedefinitions",
         }
     }
 
@@ -80,6 +84,7 @@ impl Source {
             Self::ReplicaSets | Self::ControllerRevisions => "apps",
             Self::Budgets => "policy",
             Self::Autoscalers => "autoscaling",
+            Self::Crds => "apiextensions.k8s.io",
         }
     }
 

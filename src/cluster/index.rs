@@ -18,6 +18,7 @@ use super::snapshot::Snapshot;
 use crate::api::{PlatformRelease, UpgradePolicy, with_releases};
 use crate::domain::policy::Policy;
 
+mod crds;
 #[cfg(test)]
 mod tests;
 
@@ -109,17 +110,20 @@ impl Namespace {
     }
 }
 
-/// One thing by which a policy finds workloads.
+/// One thing by which a policy finds workloads, or the name of a CRD that it asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Needle {
     Image(String),
     Labels(BTreeMap<String, String>),
     Name(String),
+    Crd(String),
 }
 
 fn needles(policies: &[Arc<Policy>]) -> BTreeSet<Needle> {
     let mut needles = BTreeSet::new();
-    for matcher in policies.iter().flat_map(|policy| &policy.components).map(|component| &component.matcher) {
+    for component in policies.iter().flat_map(|policy| &policy.components) {
+        let matcher = &component.matcher;
+        needles.extend(component.crds.iter().cloned().map(Needle::Crd));
         needles.extend(matcher.images.iter().cloned().map(Needle::Image));
         needles.extend(matcher.names.iter().cloned().map(Needle::Name));
         needles.extend((!matcher.labels.is_empty()).then(|| Needle::Labels(matcher.labels.clone())));
@@ -340,7 +344,7 @@ impl Index {
                 let wanted = if shrunk { still_wanted(before.inventory, &policies) } else { before.inventory };
                 (wanted, before.revision)
             });
-            let (inventory, revision) = kept.unwrap_or_default();
+            let (inventory, revision) = kept.unwrap_or_else(|| (Arc::new(Inventory::live()), watch::Sender::default()));
             let namespace = Namespace { policies, needles, inventory, revision };
             namespace.changed();
             self.namespaces.insert(name, namespace);

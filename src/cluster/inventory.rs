@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::object::{Container, WorkloadKind};
+use super::prepared::preparation;
 use super::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, TemplateRecord, WorkloadRecord};
 use crate::api::{Platform, PlatformIntent, PlatformWorkload};
 use crate::domain::change::{Budget, Capacity};
 use crate::domain::intent::Evidence;
 use crate::domain::matching::governed;
 use crate::domain::policy::{ComponentId, Policy};
+use crate::domain::preparation::CrdState;
 use crate::domain::resolver::{Resolved, resolve};
 use crate::domain::version::Version;
 use crate::domain::view::{ComponentView, Intent, Missing, Rollout, View, WorkloadId, WorkloadView};
@@ -32,6 +34,10 @@ pub struct Inventory {
     budgets: BTreeMap<String, BudgetRecord>,
     autoscalers: BTreeMap<String, AutoscalerRecord>,
     platforms: BTreeMap<String, Platform>,
+    /// The CRDs that the policies name, where somebody looked for them.
+    crds: Option<BTreeMap<String, CrdState>>,
+    /// Whether a `Platform` that is not here is nowhere.
+    live: bool,
 }
 
 /// A revision's kind and name.
@@ -60,6 +66,13 @@ struct Departed {
 }
 
 impl Inventory {
+    /// The inventory of a namespace in a cluster: what is not in it does not exist. In the default one, made of
+    /// manifests, it was perhaps not given.
+    #[must_use]
+    pub fn live() -> Self {
+        Self { crds: Some(BTreeMap::new()), live: true, ..Self::default() }
+    }
+
     /// Stores a workload, in place of its older self.
     pub fn put_workload(&mut self, record: WorkloadRecord) {
         let id = record.id();
@@ -147,6 +160,22 @@ impl Inventory {
         &self.platforms
     }
 
+    /// The CRDs by name; `None` where nobody looked for them.
+    #[must_use]
+    pub fn crds(&self) -> Option<&BTreeMap<String, CrdState>> {
+        self.crds.as_ref()
+    }
+
+    /// The CRDs by name, which from now on are looked for.
+    pub fn crds_mut(&mut self) -> &mut BTreeMap<String, CrdState> {
+        self.crds.get_or_insert_default()
+    }
+
+    /// Takes over what is known of CRDs; `None` where that cannot be told.
+    pub fn set_crds(&mut self, crds: Option<BTreeMap<String, CrdState>>) {
+        self.crds = crds;
+    }
+
     /// The disruption budgets by name.
     pub fn budgets_mut(&mut self) -> &mut BTreeMap<String, BudgetRecord> {
         &mut self.budgets
@@ -182,7 +211,9 @@ impl Inventory {
     /// How many objects are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.workloads.len() + self.revisions.len() + self.budgets.len() + self.autoscalers.len() + self.platforms.len()
+        let crds = self.crds.as_ref().map_or(0, BTreeMap::len);
+        let beside = self.budgets.len() + self.autoscalers.len() + self.platforms.len() + crds;
+        self.workloads.len() + self.revisions.len() + beside
     }
 
     /// Whether nothing is kept, nor remembered.
@@ -205,7 +236,18 @@ impl Inventory {
             component.recorded = self.recorded(policy, id, component);
             component.intents = self.intents(policy, id, now);
         }
+        view.crds.clone_from(&self.crds);
+        self.add_preparations(policy, &mut view);
         view
+    }
+
+    /// Adds what the hook recorded for the install, and what was accepted for it.
+    fn add_preparations(&self, policy: &Policy, view: &mut View) {
+        let own = || self.platforms.values().filter(|platform| platform.spec.policy == policy.name);
+        view.acknowledged = own().flat_map(|platform| &platform.spec.acknowledged).cloned().collect();
+        let recorded = self.of_platform(policy).flat_map(|status| &status.preparations);
+        let recorded = recorded.map(|recorded| preparation(policy, recorded));
+        view.preparations = (self.live || own().next().is_some()).then(|| recorded.collect());
     }
 
     /// One workload as each of its components sees it.

@@ -2,6 +2,7 @@
 
 pub mod authorise;
 pub mod change;
+pub mod crd;
 pub mod documents;
 pub mod error;
 pub mod feed;
@@ -12,6 +13,7 @@ pub mod index;
 pub mod inventory;
 pub mod ledger;
 pub mod object;
+pub mod prepared;
 pub mod record;
 pub mod snapshot;
 #[cfg(test)]

@@ -19,12 +19,15 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use self::rollouts::{Presence, RolloutCrd, follow_rollouts};
+use self::crds::Crds;
+use self::rollouts::{Presence, follow_rollouts};
 use self::sink::{Namespaced, Policies, Releases};
+use super::crd::Digest;
 use super::feed::{Autoscalers, Budgets, ControllerRevisions, Platforms, ReplicaSets, Source, Workloads};
 use super::index::{Listed, ObjectKey, ObjectProblem, SharedIndex};
 use super::object::WorkloadKind;
 
+mod crds;
 mod rollouts;
 mod sink;
 #[cfg(test)]
@@ -52,7 +55,7 @@ pub trait WatchObserver: Send + Sync + 'static {
 
 /// The kinds that [`run`] speaks of, for those who want a readiness gate of each before it starts.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
-    Source::ALL.into_iter().map(Source::as_str).chain([rollouts::CRD_KIND.plural])
+    Source::ALL.into_iter().map(Source::as_str)
 }
 
 /// Why the watches ended.
@@ -84,7 +87,7 @@ struct Context {
     shutdown: CancellationToken,
 }
 
-/// Keeps `index` until `shutdown`.
+/// Keeps `index` until `shutdown`. What CRDs say is told apart by `digest`.
 ///
 /// # Errors
 /// When a watch ends or panics. Failures of the API server are no errors: the watches try again for ever, and tell the
@@ -94,6 +97,7 @@ pub async fn run(
     index: SharedIndex,
     observer: Arc<dyn WatchObserver>,
     shutdown: CancellationToken,
+    digest: Digest,
 ) -> Result<(), WatchError> {
     let mut tasks = Tasks::default();
     let context = Context { client, index, observer, shutdown: shutdown.clone() };
@@ -107,8 +111,8 @@ pub async fn run(
     tasks.drive(&context, Namespaced(Budgets));
     tasks.drive(&context, Namespaced(Autoscalers));
     tasks.drive(&context, Namespaced(Platforms));
-    let (sender, presence) = tokio::sync::watch::channel(Presence::Unknown);
-    tasks.drive(&context, RolloutCrd(sender));
+    let (rollouts, presence) = tokio::sync::watch::channel(Presence::Unknown);
+    tasks.drive(&context, Crds { rollouts, digest });
     tasks.spawn(WorkloadKind::Rollout.plural(), follow_rollouts(context, presence));
     tasks.join(&shutdown).await
 }
@@ -162,7 +166,7 @@ trait Sink: Send + Sync + 'static {
     fn kind(&self) -> Kind;
     fn resource(&self) -> <Self::Object as Resource>::DynamicType;
     /// Which objects are watched.
-    fn config(&self) -> watcher::Config {
+    fn config(&self, _index: &SharedIndex) -> watcher::Config {
         watcher::Config::default().page_size(PAGE_SIZE)
     }
     /// Whether the policies say what is kept, so that a new generation needs a new list.
@@ -203,7 +207,10 @@ impl<S: Sink> Driver<S> {
     }
 
     fn stream(&self) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<S::Object>>>> + Send + use<S> {
-        watcher(Api::all_with(self.context.client.clone(), &self.sink.resource()), self.sink.config())
+        watcher(
+            Api::all_with(self.context.client.clone(), &self.sink.resource()),
+            self.sink.config(&self.context.index),
+        )
     }
 
     /// Watches under one generation, for ever.

@@ -130,9 +130,10 @@ impl<'a> Scene<'a> {
         let mut inventory = sight.inventory.clone();
         // What is stored counts, not what a watch showed of it a while ago.
         let platforms = inventory.platforms_mut();
+        let known = platforms.remove(&policy.name).filter(|platform| platform.spec.policy == policy.name);
         platforms.retain(|_, platform| platform.spec.policy != policy.name);
-        let mut platform =
-            Platform::new(&policy.name, PlatformSpec { policy: policy.name.clone(), acknowledged: vec![] });
+        let acknowledged = known.map(|platform| platform.spec.acknowledged).unwrap_or_default();
+        let mut platform = Platform::new(&policy.name, PlatformSpec { policy: policy.name.clone(), acknowledged });
         platform.status = Some(old.clone());
         platforms.insert(policy.name.clone(), platform);
         let evidence = |intent: &PlatformIntent| match policy.component_named(&intent.component) {

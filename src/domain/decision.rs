@@ -1,6 +1,7 @@
 //! The one place that decides.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -252,7 +253,7 @@ pub(crate) struct Case<'a> {
     pub(crate) to: Result<Span, Unplaced>,
     /// The lines of the version asked for before; `None` when the workload did not exist.
     pub(crate) from: Option<Result<Span, Unplaced>>,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl<'a> Case<'a> {
@@ -288,6 +289,14 @@ impl<'a> Case<'a> {
     /// Whether the component was never installed: no history, no pods, no workload before.
     pub(crate) fn is_first_install(&self) -> bool {
         self.step.from.is_none() && self.completed().is_none() && !self.own().has_pods()
+    }
+
+    /// How the version asked for stands to what the component was before the move: what the workload asked for, or,
+    /// when that is nothing or cannot be read, the last completed version. `None` where that cannot be told.
+    pub(crate) fn direction(&self) -> Option<Ordering> {
+        let asked = self.step.from.as_ref().and_then(Version::known);
+        let before = asked.or_else(|| self.completed().and_then(Version::known))?;
+        Some(self.step.to.known()?.cmp_precedence(before))
     }
 
     /// Whether the version stays on the line that the workload already asks for.

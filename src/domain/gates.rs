@@ -30,7 +30,8 @@ pub struct Gate {
     pub way: Way,
     /// The line it would go to.
     pub line: Line,
-    /// The version that was asked about: the one that the release there lists, or the first patch of the minor.
+    /// The version that was asked about: the one that the hook prepared last, that the release there lists, or the first
+    /// patch of the minor.
     pub version: semver::Version,
     /// What the rules say of it.
     pub decision: Decision,
@@ -67,9 +68,17 @@ fn gate(policy: &Policy, view: &View, id: ComponentId, way: Way, now: Timestamp)
     let component = view.component(id);
     let up = way == Way::Up;
     let (line, version) = policy.lines.beside(id, base(policy, component, id, up)?, up)?;
+    let version = prepared(policy, view, id, line).filter(|_| up).unwrap_or(version);
     let changes = changes(component, id, &Version::Known(version.clone()), up);
     let decision = Decision::of_all(changes.iter().map(|change| decide(policy, view, change, now)));
     (!changes.is_empty()).then_some(Gate { component: id, way, line, version, decision })
+}
+
+/// The version of this line that the hook prepared last: it is the one that will be asked for.
+fn prepared(policy: &Policy, view: &View, id: ComponentId, line: Line) -> Option<semver::Version> {
+    let versions = view.preparations.iter().flatten().filter_map(|run| run.versions.get(&id));
+    let mut on_line = versions.filter(|version| policy.lines.span(id, version).is_ok_and(|span| span.contains(line)));
+    on_line.next()?.known().cloned()
 }
 
 /// Where the component sets out from: the lowest that it asks for on the way up, the highest on the way down.

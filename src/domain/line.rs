@@ -333,6 +333,20 @@ impl Lines {
         self.releases.get(first..=last).unwrap_or_default()
     }
 
+    /// The releases on the lines of `span`, and those above them; none where releases do not make the lines.
+    #[must_use]
+    pub fn on_and_above(&self, span: Span) -> (&[Release], &[Release]) {
+        let above = span.highest.saturating_add(1);
+        (self.between(span.track, span.lowest, span.highest), self.between(span.track, above, i64::MAX - 1))
+    }
+
+    /// The releases with these positions, both ends included.
+    fn between(&self, track: Track, first: i64, last: i64) -> &[Release] {
+        let position = |index: i64| usize::try_from(index).unwrap_or(0).min(self.releases.len());
+        let (first, end) = (position(first), position(last.saturating_add(1)));
+        self.releases.get(first..end).filter(|_| track == Track::Releases).unwrap_or_default()
+    }
+
     /// The version that a release gives to this image tag or digest of `component`, newest release first, with the
     /// release's name.
     #[must_use]

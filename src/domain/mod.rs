@@ -2,6 +2,7 @@
 //!
 //! [`decision::decide`] answers every question about an upgrade; nothing else decides.
 
+pub mod ahead;
 pub mod change;
 pub mod decision;
 pub mod freeze;

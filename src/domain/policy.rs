@@ -281,6 +281,19 @@ impl Policy {
         })
     }
 
+    /// The policy without what has to be there before an upgrade: what a planner goes by, which tells that apart.
+    #[must_use]
+    pub fn without_demands(&self) -> Self {
+        let releases = self.lines.releases().iter();
+        let names = releases.flat_map(|release| &release.breaking_changes).map(|change| change.name.clone());
+        let demands = Demands { acknowledged: names.collect(), ..Demands::default() };
+        let mut free = Self { demands, ..self.clone() };
+        for component in &mut free.components {
+            component.crds.clear();
+        }
+        free
+    }
+
     /// The component with this name.
     #[must_use]
     pub fn component_named(&self, name: &str) -> Option<ComponentId> {

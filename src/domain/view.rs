@@ -17,10 +17,10 @@ use super::version::Version;
 pub struct View {
     /// The components, at the positions of the policy's.
     pub components: Vec<ComponentView>,
-    /// The CRDs that the policy names and the cluster has.
-    pub crds: BTreeMap<String, CrdState>,
-    /// What the hook did, newest first.
-    pub preparations: Vec<Preparation>,
+    /// The CRDs that the policy names and the cluster has; `None` where nobody looked, and then nothing is said of them.
+    pub crds: Option<BTreeMap<String, CrdState>>,
+    /// What the hook did, newest first; `None` where nobody looked, and then nothing is said of it.
+    pub preparations: Option<Vec<Preparation>>,
     /// The breaking changes that are accepted for this install, by name.
     pub acknowledged: BTreeSet<String>,
 }
@@ -224,6 +224,13 @@ impl View {
     #[must_use]
     pub fn empty(policy: &Policy) -> Self {
         Self { components: vec![ComponentView::default(); policy.components.len()], ..Self::default() }
+    }
+
+    /// The view in which whatever the hook does is done: what a planner may count on, because the hook runs before
+    /// everything else.
+    #[must_use]
+    pub fn prepared(&self) -> Self {
+        Self { crds: None, preparations: None, ..self.clone() }
     }
 
     /// The component at `id`.

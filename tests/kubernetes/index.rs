@@ -14,6 +14,7 @@ use upgrade_guard::api::{UpgradePolicy, definitions};
 use upgrade_guard::cluster::index::SharedIndex;
 use upgrade_guard::cluster::object::WorkloadKind;
 use upgrade_guard::cluster::watch::{WatchObserver, run};
+use upgrade_guard::crds::content::digest;
 
 use crate::support::cluster::{Cluster, Shape};
 use crate::support::wait::{DEADLINE, wait_for};
@@ -110,7 +111,7 @@ async fn the_index_follows_a_cluster() -> Result<()> {
     let namespace = cluster.namespace("index").await?;
     let (index, shutdown) = (SharedIndex::new(), CancellationToken::new());
     let (sender, mut ticks) = watch::channel(0);
-    let running = run(client.clone(), index.clone(), Arc::new(Ticks(sender)), shutdown.clone());
+    let running = run(client.clone(), index.clone(), Arc::new(Ticks(sender)), shutdown.clone(), digest);
     let running = tokio::spawn(running);
 
     // A Deployment before its policy.

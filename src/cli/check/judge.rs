@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::report::{ChangeReport, InstallReport, MoveReport, RestartReport, ran_at_once};
+use crate::cli::input::unseen;
 use crate::cli::reasons::reasons;
 use crate::cluster::change::change;
 use crate::cluster::files::Install;
 use crate::cluster::inventory::versions;
 use crate::cluster::record::WorkloadRecord;
+use crate::domain::ahead::{add, missing};
 use crate::domain::change::{Change, Move};
-use crate::domain::decision::{Decision, Verdict, decide};
+use crate::domain::decision::{Decision, Reason, Verdict, decide};
 use crate::domain::planner::{plan, worst_first};
 use crate::domain::policy::Policy;
-use crate::domain::view::WorkloadId;
+use crate::domain::view::{View, WorkloadId};
 
 /// A change with the records it is made of.
 struct Asked {
@@ -32,10 +34,16 @@ pub(super) fn judge(
     at_once: bool,
 ) -> InstallReport {
     let mut report = InstallReport::new(policy);
-    let view = before.inventory.view(policy, now);
+    let mut view = before.inventory.view(policy, now);
+    // CRDs of the same change count: engines apply them along with it, and before the rest.
+    if let Some(crds) = after.inventory.crds() {
+        view.crds.get_or_insert_default().extend(crds.clone());
+    }
+    report.unseen = unseen(policy, &view);
     let asked = asked(policy, before, after, &mut report);
     let changes: Vec<Change> = asked.iter().map(|asked| asked.change.clone()).collect();
     let told = |index: usize| ChangeReport::of(policy, &asked[index]);
+    let mut ahead = Vec::new();
     if at_once {
         for (index, change) in changes.iter().enumerate() {
             report.changes.push(told(index).judged(&decide(policy, &view, change, now)));
@@ -43,6 +51,12 @@ pub(super) fn judge(
         report.allowed = report.changes.iter().all(|change| change.verdict == Verdict::Allow.as_str());
         return report;
     }
+    for change in &changes {
+        add(&mut ahead, hook_first(policy, &view, change, now));
+    }
+    report.ahead = reasons(&ahead);
+    // The hook runs before the sync.
+    let view = view.prepared();
     let mut plan = plan(policy, &view, &changes, now);
     worst_first(&mut plan.stuck);
     for (number, step) in (1..).zip(&plan.steps) {
@@ -61,6 +75,12 @@ pub(super) fn judge(
         report.all_at_once = ran_at_once(policy, &view, &changes, now);
     }
     report
+}
+
+/// What the hook has to do before `change`; what it can do nothing about stands in the way of the change itself.
+fn hook_first(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> impl Iterator<Item = Reason> {
+    let left: Vec<Reason> = missing(policy, &view.prepared(), change, now).collect();
+    missing(policy, view, change, now).filter(move |reason| !left.contains(reason))
 }
 
 /// The changes from `before` to `after`; what does not change is noted in `report`.

@@ -7,7 +7,7 @@ use anyhow::bail;
 use jiff::Timestamp;
 
 use self::report::Report;
-use super::input::{Rules, State, live, only_namespace, policies, standard_input_once};
+use super::input::{Rules, State, live, only_namespace, policies, standard_input_once, state};
 use super::{Outcome, Output};
 use crate::cluster::files::{Manifests, Source, with_workloads};
 
@@ -91,12 +91,14 @@ fn judge(args: &Args) -> anyhow::Result<Report> {
             let governed = policies.iter().flat_map(|policy| &policy.namespaces);
             let wanted = with_workloads(&after).into_iter().chain(args.namespace.as_deref());
             let wanted: BTreeSet<&str> = wanted.collect();
-            cluster.installs(governed.map(String::as_str).filter(|name| wanted.contains(name)))?
+            let mut installs = cluster.installs(governed.map(String::as_str).filter(|name| wanted.contains(name)))?;
+            cluster.add_crds(&mut installs, &policies, &mut notes)?;
+            installs
         }
         (None, Some(source)) => {
             let before = Manifests::load(std::slice::from_ref(source), namespace)?;
             given += before.policies.len() + before.releases.len();
-            before.namespaces
+            state(before)
         }
         (None, None) => bail!("nothing says what the state before is: give --before or --live"),
     };
@@ -106,7 +108,7 @@ fn judge(args: &Args) -> anyhow::Result<Report> {
         notes.push(note.to_owned());
     }
     let now = Timestamp::now();
-    report::report(&policies, &before, &after.namespaces, notes, |policy, before, after| {
+    report::report(&policies, &before, &state(after), notes, |policy, before, after| {
         judge::judge(policy, before, after, now, args.at_once)
     })
 }

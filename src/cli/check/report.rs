@@ -4,7 +4,7 @@ use anyhow::bail;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::input::State;
+use crate::cli::input::{State, note};
 use crate::cli::reasons::ReasonReport;
 use crate::cluster::files::Install;
 use crate::domain::change::Change;
@@ -34,6 +34,12 @@ pub(super) struct InstallReport {
     pub(super) policy: String,
     pub(super) on_not_yet: OnNotYet,
     pub(super) allowed: bool,
+    /// What the hook has to do before all of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) ahead: Vec<ReasonReport>,
+    /// What is not judged because nothing is known of it: notes of the whole report.
+    #[serde(skip)]
+    pub(super) unseen: Vec<String>,
     /// The steps in their order, then what is refused, the worst first.
     pub(super) changes: Vec<ChangeReport>,
     /// Whether every order was tried; `false` only for a very large set that is refused.
@@ -55,6 +61,8 @@ impl InstallReport {
             policy: policy.name.clone(),
             on_not_yet: policy.on_not_yet,
             allowed: true,
+            ahead: vec![],
+            unseen: vec![],
             changes: vec![],
             exhaustive: true,
             all_at_once: None,
@@ -192,6 +200,7 @@ pub(super) fn report(
             let mut install = judge(policy, old.unwrap_or(&nothing), new.unwrap_or(&nothing));
             install.namespace.clone_from(namespace);
             report.allowed &= install.allowed;
+            note(&mut report.notes, std::mem::take(&mut install.unseen));
             report.installs.push(install);
         }
     }

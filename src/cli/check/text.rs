@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::report::{AllAtOnce, ChangeReport, InstallReport, MoveReport, Report};
-use crate::cli::reasons::{counted, paragraph, print_reason};
+use crate::cli::reasons::{counted, paragraph, print_reason, print_said};
 use crate::cli::{Output, Paint};
 use crate::domain::decision::Verdict;
 use crate::domain::policy::OnNotYet;
@@ -47,6 +47,7 @@ fn print_install(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -
         (false, _) => paint.bad("refused"),
     };
     writeln!(out, "{}, policy {}: {answer}", paint.strong(&install.namespace), install.policy)?;
+    print_ahead(install, out)?;
     if !install.changes.is_empty() {
         writeln!(out)?;
     }
@@ -66,6 +67,20 @@ fn print_install(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -
         paragraph("Not every order was tried: there are too many.", 2, out)?;
     }
     print_rest(install, verbose, out)
+}
+
+/// What the hook has to do before everything else.
+fn print_ahead(install: &InstallReport, out: &mut Output<'_>) -> io::Result<()> {
+    if install.ahead.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let label = out.paint.caution("before ");
+    writeln!(out, "  {label}  run the hook (upgrade-guard presync); without it, now:")?;
+    for reason in &install.ahead {
+        print_said(reason, INDENT, out)?;
+    }
+    Ok(())
 }
 
 /// What is not a change that is judged: removals, what stays, what is nobody's.

@@ -1,6 +1,6 @@
 //! The state of the cluster that the kubeconfig names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::ListParams;
 use kube::core::{ApiResource, NamespaceResourceScope};
@@ -15,13 +16,24 @@ use kube::{Api, Client, Resource, ResourceExt};
 
 use super::State;
 use crate::api::{Platform, PlatformRelease, UpgradePolicy};
+use crate::cluster::crd;
 use crate::cluster::files::Install;
-use crate::cluster::inventory::RevisionKind;
+use crate::cluster::inventory::{Inventory, RevisionKind};
 use crate::cluster::object::{WorkloadKind, WorkloadObject};
 use crate::cluster::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, WorkloadRecord};
+use crate::crds::content;
+use crate::domain::policy::Policy;
+use crate::domain::preparation::CrdState;
 
 /// How long one list may take: kube itself waits for ever.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the cluster says of one CRD.
+enum Answer {
+    Found(CrdState),
+    Missing,
+    Forbidden,
+}
 
 /// A cluster that can be asked.
 pub(in crate::cli) struct Cluster {
@@ -70,8 +82,47 @@ impl Cluster {
         Ok(state)
     }
 
+    /// Adds what the cluster has of the CRDs that `policies` name. Where they may not be read, that is noted, and they
+    /// are not judged.
+    pub(in crate::cli) fn add_crds(
+        &self,
+        state: &mut State,
+        policies: &[Policy],
+        notes: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let components = policies.iter().flat_map(|policy| &policy.components);
+        let names: BTreeSet<&str> = components.flat_map(|component| &component.crds).map(String::as_str).collect();
+        let mut found = Some(BTreeMap::new());
+        for name in names {
+            match self.runtime.block_on(self.crd(name))? {
+                Answer::Found(state) => _ = found.as_mut().map(|found| found.insert(name.to_owned(), state)),
+                Answer::Missing => {}
+                Answer::Forbidden => {
+                    notes.push("you may not get customresourcedefinitions: they are not judged".to_owned());
+                    found = None;
+                    break;
+                }
+            }
+        }
+        for install in state.values_mut() {
+            install.inventory.set_crds(found.clone());
+        }
+        Ok(())
+    }
+
+    async fn crd(&self, name: &str) -> anyhow::Result<Answer> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        match tokio::time::timeout(LIST_TIMEOUT, api.get(name)).await {
+            Ok(Ok(crd)) => Ok(Answer::Found(crd::state(&crd, content::digest))),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Answer::Missing),
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(Answer::Forbidden),
+            Ok(Err(error)) => Err(anyhow!(error).context(format!("cannot get CRD {name}"))),
+            Err(_) => Err(anyhow!("cannot get CRD {name}: no answer in {} s", LIST_TIMEOUT.as_secs())),
+        }
+    }
+
     async fn install(&self, namespace: &str) -> anyhow::Result<Install> {
-        let mut install = Install::default();
+        let mut install = Install { inventory: Inventory::live(), ..Install::default() };
         let inventory = &mut install.inventory;
         for kind in WorkloadKind::ALL {
             let objects = self.objects(namespace, &kind.api_resource()).await?;

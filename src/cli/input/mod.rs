@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
+use kube::ResourceExt;
 
-use crate::cluster::files::{Install, Source};
+use crate::cluster::crd;
+use crate::cluster::files::{Install, Manifests, Source};
+use crate::crds::content;
 use crate::domain::policy::Policy;
+use crate::domain::view::View;
 
 pub(super) mod live;
 pub(super) mod policies;
@@ -25,6 +29,38 @@ pub struct Rules {
 
 /// A state of the world: what is known of each namespace.
 pub(super) type State = BTreeMap<String, Install>;
+
+/// What `manifests` hold of each namespace. Their CRDs are in all of them.
+pub(super) fn state(manifests: Manifests) -> State {
+    let mut state = manifests.namespaces;
+    for install in state.values_mut() {
+        for crd in manifests.crds.iter().map(|found| &found.object) {
+            install.inventory.crds_mut().insert(crd.name_any(), crd::state(crd, content::digest));
+        }
+    }
+    state
+}
+
+/// What is not judged because nothing is known of it.
+pub(super) fn unseen(policy: &Policy, view: &View) -> Vec<String> {
+    let mut notes = Vec::new();
+    if view.crds.is_none() && policy.components.iter().any(|component| !component.crds.is_empty()) {
+        notes.push("no CRDs are given: whether those that the policy names are there is not judged".to_owned());
+    }
+    if view.preparations.is_none() && !policy.demands.preconditions.is_empty() {
+        notes.push("no Platform is given: whether the hook found every precondition to hold is not judged".to_owned());
+    }
+    notes
+}
+
+/// Adds the notes that are not among them.
+pub(super) fn note(notes: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
+    for note in more {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+}
 
 /// Refuses to read the standard input twice.
 pub(super) fn standard_input_once<'a>(sources: impl Iterator<Item = &'a Source>) -> anyhow::Result<()> {

@@ -20,9 +20,14 @@ fn print_install(number: usize, install: &InstallReport, out: &mut Output<'_>) -
     let prefix = format!("i{number}");
     let mut before = format!("{prefix}from");
     writeln!(out, "  {before}([\"{}, policy {}\"])", escaped(&install.namespace), escaped(&install.policy))?;
-    for (number, step) in (1..).zip(&install.steps) {
-        let node = format!("{prefix}s{number}");
+    let mut number = 0;
+    for (position, step) in (1..).zip(&install.steps) {
+        let node = format!("{prefix}s{position}");
+        number += usize::from(!matches!(step, StepReport::Ahead(_)));
         match step {
+            StepReport::Ahead(ahead) => {
+                writeln!(out, "  {node}[/\"upgrade-guard presync<br/>{}\"/]", escaped(&ahead.target()))?;
+            }
             StepReport::Wait { rollouts } => {
                 let names = rollouts.iter().map(|one| escaped(one.workload.as_deref().unwrap_or(&one.component)));
                 let names: Vec<String> = names.collect();

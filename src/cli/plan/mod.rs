@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use self::report::{InstallReport, Report};
 use self::target::{Asked, Target};
 use super::input::policies::Loaded;
-use super::input::{Rules, State, live, only_namespace, policies, standard_input_once};
+use super::input::{self, Rules, State, live, only_namespace, policies, standard_input_once};
 use super::{Outcome, Output};
 use crate::cluster::files::{Install, Manifests, Source};
 use crate::cluster::inventory::versions;
+use crate::domain::ahead::ahead;
 use crate::domain::change::Capacity;
 use crate::domain::policy::{ComponentId, Policy};
-use crate::domain::route::{Question, route};
+use crate::domain::route::{Question, Step, route};
 use crate::domain::view::WorkloadId;
 
 mod mermaid;
@@ -95,9 +96,9 @@ fn planned(args: &Args) -> anyhow::Result<Report> {
     let mut notes = Vec::new();
     let Loaded { policies, releases } = policies::load(&args.rules, cluster.as_ref(), &mut notes)?;
     let namespace = args.namespace.as_deref().or_else(|| only_namespace(&policies));
-    let state = start(args, cluster.as_ref(), &policies, namespace)?;
+    let state = start(args, cluster.as_ref(), &policies, namespace, &mut notes)?;
     let wanted: State = match &args.to_manifests {
-        Some(source) => Manifests::load(std::slice::from_ref(source), namespace)?.namespaces,
+        Some(source) => input::state(Manifests::load(std::slice::from_ref(source), namespace)?),
         None => State::new(),
     };
     let mut report = Report { found: true, installs: vec![], notes };
@@ -131,15 +132,18 @@ fn start(
     cluster: Option<&live::Cluster>,
     policies: &[Policy],
     namespace: Option<&str>,
+    notes: &mut Vec<String>,
 ) -> anyhow::Result<State> {
     match (cluster, &args.from) {
         (Some(cluster), _) => {
             let governed: BTreeSet<&str> =
                 policies.iter().flat_map(|policy| &policy.namespaces).map(String::as_str).collect();
             let asked = |name: &&str| args.namespace.as_deref().is_none_or(|only| only == *name);
-            cluster.installs(governed.into_iter().filter(asked))
+            let mut installs = cluster.installs(governed.into_iter().filter(asked))?;
+            cluster.add_crds(&mut installs, policies, notes)?;
+            Ok(installs)
         }
-        (None, Some(source)) => Ok(Manifests::load(std::slice::from_ref(source), namespace)?.namespaces),
+        (None, Some(source)) => Ok(input::state(Manifests::load(std::slice::from_ref(source), namespace)?)),
         (None, None) => bail!("nothing says where it starts: give --from or --live"),
     }
 }
@@ -185,8 +189,13 @@ fn planned_for(
         }
     }
     let capacities = &capacities(policy, install);
-    let question = Question { policy, view: &view, targets: &targets, capacities, now };
-    Ok(InstallReport::of(policy, &targets, &route(&question)))
+    input::note(notes, input::unseen(policy, &view));
+    // What has to be done ahead of it stands in no step's way: it is told before the step.
+    let (free, prepared) = (policy.without_demands(), view.prepared());
+    let question = Question { policy: &free, view: &prepared, targets: &targets, capacities, now };
+    let route = route(&question);
+    let steps: Vec<Step> = route.first.iter().chain(&route.steps).cloned().collect();
+    Ok(InstallReport::of(policy, &targets, &route, &ahead(policy, &view, &steps, now)))
 }
 
 fn capacities(policy: &Policy, install: &Install) -> BTreeMap<(ComponentId, WorkloadId), Capacity> {

@@ -1,10 +1,11 @@
 //! A plan as data: the text, the JSON and the flowchart are made of this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::cli::reasons::{ReasonReport, reasons};
+use crate::domain::ahead::Ahead;
 use crate::domain::policy::{ComponentId, Policy};
 use crate::domain::route::{Blocked, Route, Step, Wait};
 use crate::domain::version::Version;
@@ -44,10 +45,24 @@ pub(super) struct InstallReport {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub(super) enum StepReport {
+    /// What the hook, and whoever reads what is new, has to do before the steps that follow.
+    Ahead(AheadReport),
     /// Rollouts that have to complete before anything else.
     Wait { rollouts: Vec<WaitReport> },
     /// A component's move; the next step begins when its rollout is complete.
     Move(MoveReport),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AheadReport {
+    /// The release that the steps lead to, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) release: Option<String>,
+    /// The versions that they lead to.
+    pub(super) versions: BTreeMap<String, String>,
+    /// What the rules find missing.
+    pub(super) missing: Vec<ReasonReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,15 +105,25 @@ pub(super) struct BlockedReport {
 }
 
 impl InstallReport {
-    pub(super) fn of(policy: &Policy, targets: &BTreeMap<ComponentId, Version>, route: &Route) -> Self {
+    pub(super) fn of(
+        policy: &Policy,
+        targets: &BTreeMap<ComponentId, Version>,
+        route: &Route,
+        ahead: &[Ahead],
+    ) -> Self {
         let name = |id: ComponentId| policy.component(id).name.clone();
-        let moved = |step: &Step| StepReport::Move(MoveReport::of(name(step.component), targets, step));
-        let mut steps: Vec<StepReport> = route.first.iter().map(moved).collect();
+        let moved = |(position, step): (usize, &Step)| {
+            let before = ahead.iter().find(|ahead| ahead.before == position);
+            let before = before.map(|ahead| StepReport::Ahead(AheadReport::of(policy, ahead)));
+            let moved = StepReport::Move(MoveReport::of(name(step.component), targets, step));
+            before.into_iter().chain([moved])
+        };
+        let mut steps: Vec<StepReport> = route.first.iter().enumerate().flat_map(moved).collect();
         if !route.waits.is_empty() {
             let rollouts = route.waits.iter().map(|wait| WaitReport::of(name(wait.component), wait));
             steps.push(StepReport::Wait { rollouts: rollouts.collect() });
         }
-        steps.extend(route.steps.iter().map(moved));
+        steps.extend((route.first.len()..).zip(&route.steps).flat_map(moved));
         Self {
             namespace: String::new(),
             policy: policy.name.clone(),
@@ -111,12 +136,49 @@ impl InstallReport {
         }
     }
 
+    /// How many steps there are, without what is to be done before them.
+    pub(super) fn counted(&self) -> usize {
+        self.steps.iter().filter(|step| !matches!(step, StepReport::Ahead(_))).count()
+    }
+
     /// The steps that move something.
     pub(super) fn moves(&self) -> impl Iterator<Item = &MoveReport> {
         self.steps.iter().filter_map(|step| match step {
             StepReport::Move(moved) => Some(moved),
-            StepReport::Wait { .. } => None,
+            StepReport::Wait { .. } | StepReport::Ahead(_) => None,
         })
+    }
+}
+
+impl AheadReport {
+    fn of(policy: &Policy, ahead: &Ahead) -> Self {
+        let release = |(id, version): &(ComponentId, Version)| {
+            let line = policy.lines.span(*id, version).ok()?.asks();
+            (!policy.lines.releases().is_empty()).then(|| policy.lines.title(line))
+        };
+        let mut releases: Vec<Option<String>> = ahead.versions.iter().map(release).collect();
+        releases.dedup();
+        let name = |(id, version): &(ComponentId, Version)| (policy.component(*id).name.clone(), version.to_string());
+        Self {
+            release: releases.pop().flatten().filter(|_| releases.is_empty()),
+            versions: ahead.versions.iter().map(name).collect(),
+            missing: reasons(&ahead.missing),
+        }
+    }
+
+    /// What the hook is to be run for: `release 2026.07`, or `2.3.0`.
+    pub(super) fn target(&self) -> String {
+        if let Some(release) = &self.release {
+            return format!("release {release}");
+        }
+        let distinct: BTreeSet<&str> = self.versions.values().map(String::as_str).collect();
+        match distinct.first() {
+            Some(only) if distinct.len() == 1 => (*only).to_owned(),
+            _ => {
+                let all = self.versions.iter().map(|(name, version)| format!("{name} {version}"));
+                all.collect::<Vec<_>>().join(", ")
+            }
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::report::{BlockedReport, InstallReport, MoveReport, Report, StepReport, WaitReport};
+use super::report::{AheadReport, BlockedReport, InstallReport, MoveReport, Report, StepReport, WaitReport};
 use crate::cli::Output;
-use crate::cli::reasons::{counted, paragraph, print_reason};
+use crate::cli::reasons::{counted, paragraph, print_reason, print_said};
 use crate::domain::decision::Verdict;
 
 /// Where what is said of a step begins.
@@ -29,7 +29,7 @@ pub(super) fn print(report: &Report, out: &mut Output<'_>) -> io::Result<()> {
 
 fn print_install(install: &InstallReport, out: &mut Output<'_>) -> io::Result<()> {
     let paint = out.paint;
-    let answer = match (install.found, install.steps.len()) {
+    let answer = match (install.found, install.counted()) {
         (true, 0) => paint.good("nothing to do, everything is at its target"),
         (true, steps) => paint.good(&counted(steps, "step")),
         (false, _) if install.exhaustive => paint.bad("no legal way"),
@@ -60,10 +60,17 @@ fn print_steps(install: &InstallReport, out: &mut Output<'_>) -> io::Result<()> 
     let versions = |moved: &MoveReport| moved.from.len() + moved.to.len();
     let versions_width = install.moves().map(versions).max().unwrap_or_default() + " -> ".len();
     let mut told = BTreeSet::new();
-    let last = install.steps.len();
-    for (number, step) in (1..).zip(&install.steps) {
+    let last = install.counted();
+    let mut number = 0;
+    for step in &install.steps {
+        if let StepReport::Ahead(ahead) = step {
+            print_ahead(ahead, out)?;
+            continue;
+        }
+        number += 1;
         let label = out.paint.good(&format!("{:7}", format!("step {number}")));
         match step {
+            StepReport::Ahead(_) => {}
             StepReport::Wait { rollouts } => {
                 writeln!(out, "  {label}  wait until what has begun is complete")?;
                 for rollout in rollouts {
@@ -89,6 +96,23 @@ fn print_steps(install: &InstallReport, out: &mut Output<'_>) -> io::Result<()> 
                     paragraph("wait until its rollout is complete", INDENT, out)?;
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// What has to be done before the steps that follow.
+fn print_ahead(ahead: &AheadReport, out: &mut Output<'_>) -> io::Result<()> {
+    let run = match &ahead.release {
+        Some(release) => format!("run the hook: upgrade-guard presync --release {release}"),
+        None => format!("run the hook: upgrade-guard presync, for {}", ahead.target()),
+    };
+    writeln!(out, "  {}  {run}", out.paint.caution("before "))?;
+    for reason in &ahead.missing {
+        print_said(reason, INDENT, out)?;
+        // To run the hook is the step itself.
+        if !reason.remedy.contains("upgrade-guard presync") {
+            paragraph(&format!("-> {}", reason.remedy), INDENT, out)?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::admission::Cluster;
 use crate::api::{PlatformIntent, PolicyProblems, with_releases};
+use crate::cli::input::state;
 use crate::cluster::authorise::Requester;
 use crate::cluster::files::{Manifests, Source};
 use crate::cluster::fresh::Fresh;
@@ -88,10 +89,10 @@ impl ManifestCluster {
 
 impl Cluster for ManifestCluster {
     fn snapshot<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Option<Snapshot>, String>> {
-        let snapshot = self.load().map(|(mut manifests, policies)| {
+        let snapshot = self.load().map(|(manifests, policies)| {
             let governing: Arc<[_]> =
                 policies.into_iter().filter(|policy| policy.namespaces.contains(namespace)).collect();
-            let inventory = manifests.namespaces.remove(namespace).unwrap_or_default().inventory;
+            let inventory = state(manifests).remove(namespace).unwrap_or_default().inventory;
             (!governing.is_empty()).then(|| Snapshot { policies: governing, inventory: Arc::new(inventory) })
         });
         futures::future::ready(snapshot).boxed()

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::Stand;
 use crate::api::{
     Direction, Outcome, Platform, PlatformBlock, PlatformComponentStatus, PlatformHistoryEntry, PlatformIntent,
-    PlatformOverride, PlatformStatus, PlatformWorkload,
+    PlatformOverride, PlatformPreparation, PlatformStatus, PlatformWorkload, PreparationOutcome,
 };
 use crate::cli::output::{COLUMNS, wrap};
-use crate::cli::reasons::paragraph;
+use crate::cli::reasons::{counted, paragraph};
 use crate::cli::{Output, Paint};
 use crate::domain::decision::Verdict;
 use crate::domain::text::tame;
@@ -24,6 +24,8 @@ const INDENT: usize = 13;
 const LABEL: usize = INDENT - 4;
 /// How much of the history is shown.
 const MOST_HISTORY: usize = 5;
+/// How many targets of the hook are shown.
+const MOST_PREPARATIONS: usize = 3;
 
 /// How a label is coloured.
 type Colour = fn(Paint, &str) -> String;
@@ -84,6 +86,7 @@ impl Screen<'_, '_> {
         self.blocked(&status.blocked)?;
         self.intents(&status.intents)?;
         self.next(status)?;
+        self.preparations(&status.preparations)?;
         self.history(&status.history)
     }
 
@@ -209,6 +212,37 @@ impl Screen<'_, '_> {
         Ok(())
     }
 
+    fn preparations(&mut self, preparations: &[PlatformPreparation]) -> io::Result<()> {
+        if !preparations.is_empty() {
+            self.heading("What the hook did last:")?;
+        }
+        for (number, run) in preparations.iter().take(MOST_PREPARATIONS).enumerate() {
+            let (colour, label): (Colour, _) = match run.outcome {
+                PreparationOutcome::Running => (Paint::caution, "running"),
+                PreparationOutcome::Prepared => (Paint::good, "prepared"),
+                PreparationOutcome::Refused => (Paint::bad, "refused"),
+                PreparationOutcome::Failed => (Paint::bad, "failed"),
+            };
+            let last = run.ended.as_ref().unwrap_or(&run.started);
+            let told = self.told(Some(last), run.by.as_deref());
+            self.line(colour, label, &format!("{}{told}{}", run.target, evidence(run)))?;
+            if let Some(verified) = &run.verified {
+                let told = self.told(Some(&verified.at), verified.by.as_deref());
+                self.more(&format!("verified{}: {}", told.trim_start_matches(','), verified.message))?;
+            }
+            if number > 0 {
+                continue;
+            }
+            for found in run.preconditions.iter().filter(|found| !found.held) {
+                self.more(&format!("{}: {}", found.name, found.message))?;
+            }
+            for step in run.steps.iter().filter(|step| !step.done && run.outcome != PreparationOutcome::Running) {
+                self.more(&format!("{}: {}", step.name, step.message))?;
+            }
+        }
+        Ok(())
+    }
+
     fn history(&mut self, history: &[PlatformHistoryEntry]) -> io::Result<()> {
         if !history.is_empty() {
             self.heading("Last moves:")?;
@@ -247,6 +281,19 @@ impl Screen<'_, '_> {
     fn since(&self, time: &Time) -> String {
         age(self.now.duration_since(time.0).as_secs())
     }
+}
+
+/// What the hook has to show for it: `: 3 of 3 preconditions, 5 CRDs`.
+fn evidence(run: &PlatformPreparation) -> String {
+    let mut parts = Vec::new();
+    if !run.preconditions.is_empty() {
+        let held = run.preconditions.iter().filter(|found| found.held).count();
+        parts.push(format!("{held} of {}", counted(run.preconditions.len(), "precondition")));
+    }
+    if !run.crds.is_empty() {
+        parts.push(counted(run.crds.len(), "CRD"));
+    }
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
 /// A time span as kubectl writes it, in one unit: `90s`, `5m`, `3h`, `2d`. What lies ahead is `0s`.

@@ -56,6 +56,7 @@ fn relist_others(index: &SharedIndex) {
     relist(index, Budgets, []);
     relist(index, Autoscalers, []);
     relist(index, Platforms, []);
+    index.write(|index| index.reset_crds(index.generation(), &Listed::default()));
 }
 
 fn view(index: &SharedIndex, namespace: &str) -> Vec<String> {

@@ -6,12 +6,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper::http::{Request, Response, StatusCode};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tower_test::mock::{Handle, SendResponse};
 
+use super::rollouts::ROLLOUT_CRD;
 use super::*;
 use crate::cluster::testing::{deployment_json, key, listed, mk_policy, policy_json, read, shown};
 
@@ -26,7 +28,8 @@ struct Server(Handle<Request<Body>, Answer>);
 
 /// A request that waits for its answer.
 struct Asked {
-    /// `list deployments`, with the continue token if there is one, or `watch deployments`.
+    /// `list deployments`, with the only name that is asked for and the continue token if there are any, or
+    /// `watch deployments`.
     what: String,
     respond: SendResponse<Answer>,
 }
@@ -39,7 +42,9 @@ impl Server {
         let verb = if query.contains("watch=true") { "watch" } else { "list" };
         let plural = request.uri().path().rsplit('/').next().unwrap_or_default();
         let page = query.split('&').find(|part| part.starts_with("continue=")).map(|part| format!(" {part}"));
-        Asked { what: format!("{verb} {plural}{}", page.unwrap_or_default()), respond }
+        let name = query.split('&').find_map(|part| part.strip_prefix("fieldSelector=metadata.name%3D"));
+        let only = name.map(|name| format!(" of {name}"));
+        Asked { what: format!("{verb} {plural}{}{}", only.unwrap_or_default(), page.unwrap_or_default()), respond }
     }
 
     async fn expect(&mut self, what: &str) -> Asked {
@@ -287,27 +292,118 @@ async fn a_policy_that_asks_for_more_makes_a_new_list() {
     assert_eq!(view(&context)[2], "portal: deployment/portal wants 2.2.0 runs 2.2.0 x2");
 }
 
+/// A stand-in that tells contents apart as well as a digest does.
+fn digest(definition: &CustomResourceDefinition) -> String {
+    let schema = definition.spec.versions[0].schema.as_ref();
+    schema.and_then(|schema| schema.open_api_v3_schema.as_ref()?.type_.clone()).unwrap_or_default()
+}
+
+/// An established CRD that says `content`.
+fn crd_json(name: &str, content: &str) -> Value {
+    let (plural, group) = name.split_once('.').unwrap();
+    let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": null });
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": name, "resourceVersion": "11" },
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": { "plural": plural, "kind": "Any" },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": { "type": content } },
+            }],
+        },
+        "status": { "conditions": [condition("Established"), condition("NamesAccepted")] },
+    })
+}
+
+/// What is kept of CRDs, a line for each.
+fn crds(context: &Context) -> Vec<String> {
+    let snapshot = context.index.snapshot("stoa").unwrap();
+    let kept = snapshot.inventory.crds().unwrap().iter();
+    let shown = kept.map(|(name, state)| {
+        format!("{name} {} {}", state.content, if state.established { "established" } else { "not established" })
+    });
+    shown.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn crds_are_kept_where_a_policy_names_them() {
+    let (context, mut server, mut observed) = start();
+    let (rollouts, presence) = tokio::sync::watch::channel(Presence::Unknown);
+    tokio::spawn(Driver { context: context.clone(), sink: Crds { rollouts, digest } }.run());
+    let is_awaited = || context.index.read(|index| index.unsynced().any(|source| source == Source::Crds));
+    let tools = crd_json("tools.gostoa.dev", "object");
+
+    // Nobody names one.
+    server.expect("list customresourcedefinitions of rollouts.argoproj.io").await.list(&[]);
+    observed.expect("customresourcedefinitions synced true").await;
+    server.expect("watch customresourcedefinitions of rollouts.argoproj.io").await;
+    assert_eq!((*presence.borrow(), crds(&context)), (Presence::Absent, vec![]));
+    assert!(!is_awaited());
+
+    // A policy does: reviews wait for the list, and what comes with it and is not named is not kept.
+    let mut policy = mk_policy("stoa", &["stoa"], &[("api", API)]);
+    policy.spec.components[0].crds = vec!["tools.gostoa.dev".to_owned(), "skills.gostoa.dev".to_owned()];
+    context.index.write(|index| index.put_policy(&policy));
+    assert!(is_awaited(), "what the policy asks for is not known yet");
+    let first = server.expect("list customresourcedefinitions").await;
+    first.page(&[tools.clone(), crd_json("other.example.com", "object")], "next");
+    server.expect("list customresourcedefinitions continue=next").await.list(&[crd_json(ROLLOUT_CRD, "object")]);
+    observed.expect("customresourcedefinitions synced true").await;
+    assert!(!is_awaited());
+    assert_eq!(
+        (*presence.borrow(), crds(&context)),
+        (Presence::Present, vec!["tools.gostoa.dev object established".to_owned()])
+    );
+
+    // Whoever follows the namespace is told of changes, and of nothing else.
+    let mut revisions = context.index.read(|index| index.revisions("stoa")).unwrap();
+    let watch = server.expect("watch customresourcedefinitions").await.watch();
+    for (kind, object, changes, shown) in [
+        ("MODIFIED", tools.clone(), false, "tools.gostoa.dev object established"),
+        ("MODIFIED", crd_json("other.example.com", "string"), false, "tools.gostoa.dev object established"),
+        ("MODIFIED", crd_json("tools.gostoa.dev", "string"), true, "tools.gostoa.dev string established"),
+        ("MODIFIED", leaving(&tools), true, "tools.gostoa.dev object not established"),
+        ("MODIFIED", without_status(&tools), false, "tools.gostoa.dev object not established"),
+        ("DELETED", tools.clone(), true, ""),
+    ] {
+        watch.send(kind, &object);
+        observed.expect("customresourcedefinitions event").await;
+        assert_eq!(crds(&context).join(", "), shown);
+        assert_eq!(revisions.has_changed().unwrap(), changes, "{kind} {object}");
+        revisions.borrow_and_update();
+    }
+}
+
+fn leaving(crd: &Value) -> Value {
+    let mut crd = crd.clone();
+    crd["metadata"]["deletionTimestamp"] = json!("2026-07-17T12:00:00Z");
+    crd
+}
+
+fn without_status(crd: &Value) -> Value {
+    let mut crd = crd.clone();
+    crd["status"] = json!({});
+    crd
+}
+
 #[tokio::test(start_paused = true)]
 async fn rollouts_come_and_go_with_their_crd() {
     const ROLLOUTS: Source = Source::Workloads(WorkloadKind::Rollout);
     let (context, mut server, mut observed) = start();
-    let (sender, presence) = tokio::sync::watch::channel(Presence::Unknown);
-    tokio::spawn(Driver { context: context.clone(), sink: RolloutCrd(sender) }.run());
+    let (rollouts, presence) = tokio::sync::watch::channel(Presence::Unknown);
+    tokio::spawn(Driver { context: context.clone(), sink: Crds { rollouts, digest } }.run());
     tokio::spawn(follow_rollouts(context.clone(), presence));
     let is_awaited = || context.index.read(|index| index.unsynced().any(|source| source == ROLLOUTS));
 
     observed.expect("rollouts synced false").await;
     assert!(is_awaited());
-    server.expect("list customresourcedefinitions").await.list(&[]);
+    server.expect("list customresourcedefinitions of rollouts.argoproj.io").await.list(&[]);
     observed.expect("customresourcedefinitions synced true").await;
     observed.expect("rollouts synced true").await;
     assert!(!is_awaited(), "what the cluster does not have is not waited for");
 
-    let crds = server.expect("watch customresourcedefinitions").await.watch();
-    let crd = json!({
-        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-        "metadata": { "name": "rollouts.argoproj.io", "resourceVersion": "11" },
-    });
+    let crds = server.expect("watch customresourcedefinitions of rollouts.argoproj.io").await.watch();
+    let crd = crd_json("rollouts.argoproj.io", "string");
     crds.send("ADDED", &crd);
     observed.expect("customresourcedefinitions event").await;
     let list = server.expect("list rollouts").await;
@@ -339,7 +435,7 @@ fn start_all(
 ) -> (SharedIndex, CancellationToken, Server, impl Future<Output = Result<(), WatchError>>) {
     let (service, handle) = tower_test::mock::pair();
     let (index, shutdown) = (SharedIndex::new(), CancellationToken::new());
-    let running = run(Client::new(service, "default"), index.clone(), observer, shutdown.clone());
+    let running = run(Client::new(service, "default"), index.clone(), observer, shutdown.clone(), digest);
     (index, shutdown, Server(handle), running)
 }
 
@@ -349,10 +445,10 @@ async fn all_kinds_are_watched_policies_first_until_shutdown() {
     let (index, shutdown, mut server, running) = start_all(Arc::new(Observer(sender)));
     let running = tokio::spawn(running);
 
-    let mut first = vec![server.asked().await, server.asked().await, server.asked().await];
+    let mut first = vec![server.asked().await, server.asked().await];
     first.sort_by(|a, b| a.what.cmp(&b.what));
     let what: Vec<&str> = first.iter().map(|asked| asked.what.as_str()).collect();
-    assert_eq!(what, ["list customresourcedefinitions", "list platformreleases", "list upgradepolicies"]);
+    assert_eq!(what, ["list platformreleases", "list upgradepolicies"]);
     let more = timeout(PATIENCE / 60, server.asked()).await;
     assert!(more.is_err(), "nothing else is listed before the policies say what is needed");
     first.pop().unwrap().list(&[policy_json("stoa", &["stoa"], &[("api", API)])]);
@@ -361,7 +457,7 @@ async fn all_kinds_are_watched_policies_first_until_shutdown() {
     }
 
     let mut watches = Vec::new();
-    let mut kinds = vec!["customresourcedefinitions", "platformreleases", "upgradepolicies"];
+    let mut kinds = vec!["platformreleases", "upgradepolicies"];
     while watches.len() < 11 {
         let asked = server.asked().await;
         match asked.what.split_once(' ').unwrap() {
@@ -371,6 +467,7 @@ async fn all_kinds_are_watched_policies_first_until_shutdown() {
                 asked.list(&[api("api", "2.2.0")]);
             }
             (_, other) => {
+                let other = other.split(' ').next().unwrap();
                 kinds.push(super::kinds().find(|kind| *kind == other).expect("a known kind"));
                 asked.list(&[]);
             }

@@ -3,6 +3,7 @@
 use super::components::asked;
 use super::{LONGEST_TEXT, Scene, clip, is_enforced, most};
 use crate::api::{PlatformBlock, PlatformComponentStatus, PlatformIntent, PlatformStatus};
+use crate::domain::ahead::is_ahead;
 use crate::domain::decision::Verdict;
 use crate::domain::gates::{Gate, Way};
 use crate::domain::line::Span;
@@ -57,13 +58,18 @@ pub(super) fn steps(scene: &Scene<'_>, status: &PlatformStatus) -> Vec<String> {
         .chain(back.map(|gate| may("may go back to", gate)))
         .chain(blocked)
         .chain(finishing.iter().map(|(gate, _)| may("may go to", gate)))
-        .chain(closed.iter().filter(|(_, catches_up)| *catches_up).filter_map(|(gate, _)| {
+        .chain(closed.iter().filter(|(gate, catches_up)| *catches_up || waits_ahead(gate)).filter_map(|(gate, _)| {
             let named = status.blocked.iter().any(|block| block.component == scene.name(gate.component));
             let reason = gate.decision.reasons.first().filter(|_| !named)?;
             Some(format!("{} to {} {}", scene.name(gate.component), target(scene, gate), reason.what))
         }))
         .chain(beginning.iter().map(|(gate, _)| may("may go to", gate)));
     lines.take(most::NEXT).map(|line| clip(&line, LONGEST_TEXT)).collect()
+}
+
+/// Whether nothing but what is done ahead of an upgrade stands in the way.
+fn waits_ahead(gate: &Gate) -> bool {
+    gate.decision.reasons.iter().all(|reason| is_ahead(reason.rule))
 }
 
 /// What is on its way: `control-plane-api 2.2.0 -> 2.3.0: 1 of 2 pods updated`.

@@ -5,8 +5,12 @@ use std::fmt;
 use super::decision::{Case, Finding};
 use super::policy::Mode;
 
+mod crd;
 mod hop;
 mod order;
+mod precondition;
+#[cfg(test)]
+mod prepared_tests;
 mod schema;
 pub(crate) mod skew;
 pub(crate) mod supported;
@@ -123,11 +127,12 @@ pub static ROWS: [Row; 9] = [
         rule: Rule::Crd,
         code: "UG-CRD",
         demands: "The custom resource definitions that the new version needs are established and carry the wanted \
-                  content.",
-        remedy: "Apply the CRDs first; Helm does not upgrade them.",
+                  content: that of its release or a later one, or what the hook applied for it. On the way back they \
+                  only have to be established, because newer ones serve older versions.",
+        remedy: "Run upgrade-guard presync (the hook Job), which applies them; Helm does not upgrade CRDs.",
         default_mode: Mode::Enforce,
-        in_force: false,
-        check: None,
+        in_force: true,
+        check: Some(crd::check),
     },
     Row {
         rule: Rule::Supported,
@@ -152,11 +157,12 @@ pub static ROWS: [Row; 9] = [
     Row {
         rule: Rule::Precondition,
         code: "UG-PRECONDITION",
-        demands: "Every declared precondition holds and each breaking change is acknowledged by name.",
-        remedy: "Run the hook Job, which reports every precondition.",
+        demands: "Up: no freeze window is open, each breaking change on the way is acknowledged by name, and the hook \
+                  recorded for this very version, not too long ago, that every declared precondition held.",
+        remedy: "Run upgrade-guard presync (the hook Job), which reports every precondition.",
         default_mode: Mode::Enforce,
-        in_force: false,
-        check: None,
+        in_force: true,
+        check: Some(precondition::check),
     },
     Row {
         rule: Rule::Version,
