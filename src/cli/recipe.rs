@@ -165,3 +165,97 @@ fn chosen(args: &Args, policies: Vec<UpgradePolicy>) -> anyhow::Result<UpgradePo
 fn name_of(policy: &UpgradePolicy) -> &str {
     policy.metadata.name.as_deref().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::hook::recipe::arguments;
+
+    fn args(more: &[&str]) -> Args {
+        let start = ["upgrade-guard", "recipe", "argocd", "--image", "guard:1", "--release", "stoa-2.3"];
+        match Cli::try_parse_from(start.iter().chain(more)).unwrap().command {
+            Command::Recipe(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn stoa(more: &[&str]) -> Vec<String> {
+        let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/policies/stoa.yaml");
+        ["--policy", policy].iter().chain(more).map(|text| (*text).to_owned()).collect()
+    }
+
+    fn made(more: &[&str]) -> anyhow::Result<Recipe> {
+        let more = stoa(more);
+        recipe(&args(&more.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// Commands that exist are checked. Once `presync` and `verify` are both commands of this program, the condition
+    /// can go: then this test fails when either is taken away.
+    #[test]
+    fn the_jobs_give_options_that_exist() {
+        let image = Crds::Image { image: "api:2".to_owned(), path: "/crds".to_owned() };
+        for crds in [None, Some(image), Some(Crds::ConfigMap("crds".to_owned()))] {
+            let recipe = Recipe { crds, ..made(&[]).unwrap() };
+            for arguments in arguments(&recipe) {
+                if Cli::command().find_subcommand(&arguments[0]).is_none() {
+                    continue;
+                }
+                let line = ["upgrade-guard".to_owned()].into_iter().chain(arguments.clone());
+                Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+            }
+        }
+        Cli::try_parse_from(["upgrade-guard", "install", "/guard-bin/upgrade-guard"]).unwrap();
+    }
+
+    #[test]
+    fn a_policy_in_a_file_says_the_rest() {
+        let recipe = made(&["--crds-config-map", "stoa-crds"]).unwrap();
+        assert_eq!((name_of(&recipe.policy), &*recipe.namespace), ("stoa", "stoa-system"));
+        assert_eq!(recipe.crds, Some(Crds::ConfigMap("stoa-crds".to_owned())));
+        let of_policy = recipe.policy.spec.components.iter().flat_map(|component| component.crds.iter().cloned());
+        assert_eq!(recipe.crd_names, of_policy.collect());
+    }
+
+    #[test]
+    fn crds_of_the_release_count_too() {
+        let mut file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+        let release = "apiVersion: guard.gostoa.dev/v1alpha1\nkind: PlatformRelease\nmetadata: {name: NAME}\nspec:\n  \
+                       policy: stoa\n  version: '2.3'\n  components: [{name: portal, version: 2.3.0}]\n  \
+                       crds: [{name: NAME.gostoa.dev}]\n";
+        let stoa =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/policies/stoa.yaml")).unwrap();
+        let releases = ["stoa-2.2", "stoa-2.3"].map(|name| release.replace("NAME", name));
+        write!(file, "{stoa}\n---\n{}---\n{}", releases[0], releases[1]).unwrap();
+        let recipe = recipe(&args(&["--policy", file.path().to_str().unwrap()])).unwrap();
+        assert!(recipe.crd_names.contains("stoa-2.3.gostoa.dev"), "{:?}", recipe.crd_names);
+        assert!(!recipe.crd_names.contains("stoa-2.2.gostoa.dev"), "{:?}", recipe.crd_names);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_says_so() {
+        let told = |more: &[&str]| {
+            let error = format!("{:#}", made(more).unwrap_err());
+            error.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "")
+        };
+        assert_eq!(
+            told(&["-n", "other"]),
+            "manifests/policies/stoa.yaml has no UpgradePolicy for namespace other. It has: stoa"
+        );
+    }
+
+    #[test]
+    fn options_that_belong_together_are_asked_for() {
+        let start = ["upgrade-guard", "recipe", "helm", "--image", "guard:1", "--release", "stoa-2.3"];
+        for more in [
+            &[][..],
+            &["--policy", "a", "--crds-image", "api:2"],
+            &["--policy", "a", "--crds-path", "/crds"],
+            &["--policy", "a", "--crds-image", "api:2", "--crds-path", "/crds", "--crds-config-map", "crds"],
+        ] {
+            assert!(Cli::try_parse_from(start.iter().chain(more)).is_err(), "{more:?}");
+        }
+    }
+}

@@ -101,7 +101,9 @@ fn head(recipe: &Recipe, engine: Engine, purpose: Purpose) -> Vec<String> {
             "applies custom resources before Jobs. `force` is on the Job alone, which cannot be changed otherwise. A Job",
             "that failed is not run again until it is changed or deleted.",
         ],
-        (Engine::Flux, Purpose::Verify) => &["For the Kustomization after that of the workloads, see kustomizations.yaml."],
+        (Engine::Flux, Purpose::Verify) => {
+            &["For the Kustomization after that of the workloads, see kustomizations.yaml."]
+        }
         (Engine::Helm, Purpose::Presync) => &[
             "For the templates of a chart. Hooks are no part of the release: `helm uninstall` leaves them.",
             "The UpgradePolicy and the PlatformRelease must be in the cluster before. The CRDs of the platform are the",
@@ -148,9 +150,14 @@ fn kustomizations(recipe: &Recipe) -> Result<File, RecipeError> {
         });
         Part { stage: Stage::Job, remarks, object }
     };
-    let mut remarks = vec!["The platform's own manifests. Never with spec.force: it deletes Deployments and makes them again.".to_owned()];
+    let mut remarks = vec![
+        "The platform's own manifests. Never with spec.force: it deletes Deployments and makes them again.".to_owned(),
+    ];
     if recipe.policy.spec.on_not_yet == OnNotYet::Deny {
-        remarks.push("Under onNotYet: Deny one Kustomization stops at the first workload, by name, whose turn has not come:".to_owned());
+        remarks.push(
+            "Under onNotYet: Deny one Kustomization stops at the first workload, by name, whose turn has not come:"
+                .to_owned(),
+        );
         remarks.push("split it into one for each component with dependsOn, or set onNotYet: Hold.".to_owned());
     }
     let parts = [

@@ -186,11 +186,9 @@ fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
     };
     let main = container(purpose.as_str(), injected.unwrap_or(&recipe.image), arguments(recipe, purpose));
     let main = match injected {
-        Some(_) => Container {
-            command: Some(vec![PROGRAM.to_owned()]),
-            volume_mounts: Some(vec![mount(true)]),
-            ..main
-        },
+        Some(_) => {
+            Container { command: Some(vec![PROGRAM.to_owned()]), volume_mounts: Some(vec![mount(true)]), ..main }
+        }
         None => main,
     };
     let install = injected.map(|_| {

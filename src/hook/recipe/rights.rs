@@ -117,7 +117,8 @@ impl Rights {
         for (group, plurals) in plurals {
             cluster.rule(group, &plurals, &[], &["list"]);
         }
-        cluster.remark("The objects of these CRDs are read, in all namespaces, to see whether they fit the new schemas.");
+        cluster
+            .remark("The objects of these CRDs are read, in all namespaces, to see whether they fit the new schemas.");
     }
 
     /// The one kind of object that a precondition looks at.
@@ -144,7 +145,9 @@ impl Rights {
             self.at(Some(&place(&snapshot.namespace))).found(GROUP, "volumesnapshots", None);
             let cluster = self.at(None);
             cluster.rule(GROUP, &["volumesnapshotcontents"], &[], &BY_NAME);
-            cluster.remark("A VolumeSnapshot counts only when its VolumeSnapshotContent, whose name is known by then, is of it.");
+            cluster.remark(
+                "A VolumeSnapshot counts only when its VolumeSnapshotContent, whose name is known by then, is of it.",
+            );
         }
         if let Some(backup) = &spec.cnpg_backup {
             self.at(Some(&place(&backup.namespace))).found("postgresql.cnpg.io", "backups", None);
@@ -167,7 +170,10 @@ impl Rights {
         grants.found(group, &resource.plural, spec.name.as_deref());
         if group.contains('.') && !group.ends_with(".k8s.io") {
             let plural = &resource.plural;
-            grants.remark(&format!("{}: '{plural}' is its plural by the usual spelling; correct it if it has another.", spec.kind));
+            grants.remark(&format!(
+                "{}: '{plural}' is its plural by the usual spelling; correct it if it has another.",
+                spec.kind
+            ));
         }
     }
 }
