@@ -108,8 +108,8 @@ impl Rights {
         }
         cluster.rule(GROUP, &RESOURCE, &names, &["get", "patch"]);
         cluster.rule(GROUP, &RESOURCE, &[], &["create"]);
-        cluster.remark("Nothing limits 'create' to a name: a CRD that is new has to be made. None but those that are");
-        cluster.remark("named can be changed, and none can be deleted.");
+        cluster.remark("Nothing limits 'create' to a name: a CRD that is new has to be made. Only those that are named can be changed,");
+        cluster.remark("and none can be deleted.");
         let mut plurals: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (plural, group) in names.iter().filter_map(|name| name.split_once('.')) {
             plurals.entry(group).or_default().push(plural);
@@ -145,9 +145,8 @@ impl Rights {
             self.at(Some(&place(&snapshot.namespace))).found(GROUP, "volumesnapshots", None);
             let cluster = self.at(None);
             cluster.rule(GROUP, &["volumesnapshotcontents"], &[], &BY_NAME);
-            cluster.remark(
-                "A VolumeSnapshot counts only when its VolumeSnapshotContent, whose name is known by then, is of it.",
-            );
+            cluster
+                .remark("A VolumeSnapshot counts only with its VolumeSnapshotContent, whose name nobody knows before.");
         }
         if let Some(backup) = &spec.cnpg_backup {
             self.at(Some(&place(&backup.namespace))).found("postgresql.cnpg.io", "backups", None);
@@ -179,32 +178,33 @@ impl Rights {
 }
 
 impl Grants {
-    /// Adds a rule; names are joined with those of a rule that is otherwise the same.
+    /// Adds a rule; one that is the same but for its verbs or its names takes these in, and none gets wider by that.
     fn rule(&mut self, group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let (groups, resources, verbs) = (Some(owned(&[group])), Some(owned(resources)), owned(verbs));
+        let mut new = PolicyRule {
+            api_groups: Some(owned(&[group])),
+            resources: Some(owned(resources)),
+            resource_names: (!names.is_empty()).then(|| owned(names)),
+            verbs: owned(verbs),
+            non_resource_urls: None,
+        };
         let same = self.rules.iter_mut().find(|rule| {
-            rule.api_groups == groups
-                && rule.resources == resources
-                && rule.verbs == verbs
-                && rule.resource_names.is_some() != names.is_empty()
+            let of_same = rule.api_groups == new.api_groups && rule.resources == new.resources;
+            let same_names = rule.resource_names == new.resource_names;
+            let both_named = rule.resource_names.is_some() && new.resource_names.is_some();
+            of_same && (same_names || (both_named && rule.verbs == new.verbs))
         });
-        match same {
-            Some(rule) => {
-                if let Some(known) = &mut rule.resource_names {
-                    known.extend(owned(names));
-                    known.sort();
-                    known.dedup();
-                }
-            }
-            None => self.rules.push(PolicyRule {
-                api_groups: groups,
-                resources,
-                resource_names: (!names.is_empty()).then(|| owned(names)),
-                verbs,
-                non_resource_urls: None,
-            }),
+        let Some(same) = same else { return self.rules.push(new) };
+        let both = [
+            (&mut same.verbs, Some(&mut new.verbs)),
+            (same.resource_names.get_or_insert_default(), new.resource_names.as_mut()),
+        ];
+        for (known, more) in both {
+            known.extend(more.into_iter().flat_map(std::mem::take));
+            known.sort();
+            known.dedup();
         }
+        same.resource_names.take_if(|names| names.is_empty());
     }
 
     /// One object by its name, or those that labels find.

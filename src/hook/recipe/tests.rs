@@ -6,44 +6,7 @@ use super::rights::Rights;
 use super::{Crds, Engine, Purpose, Recipe, RecipeError, Stage, arguments, render};
 
 /// A policy with every kind of precondition, and two CRDs.
-const POLICY: &str = r#"
-apiVersion: guard.gostoa.dev/v1alpha1
-kind: UpgradePolicy
-metadata: {name: shop}
-spec:
-  namespaces: [shop]
-  components:
-  - name: api
-    match: {names: [api]}
-    crds: [tools.shop.example, carts.shop.example, users.id.example]
-  preconditions:
-  - name: any-by-name
-    object: {apiVersion: shop.example/v1, kind: Policy, namespace: rules, name: main, ready: "true"}
-  - name: any-by-label
-    object: {apiVersion: v1, kind: ConfigMap, selector: {part: shop}, ready: "true"}
-  - name: node
-    object: {apiVersion: v1, kind: Node, selector: {role: db}, ready: "true"}
-  - name: backup
-    cronJob: {name: dump, namespace: db, maxAge: 26h, runIfStale: true, timeout: 20m}
-  - name: export
-    cronJob: {name: export, maxAge: 26h}
-  - name: other-export
-    cronJob: {name: other-export, maxAge: 26h}
-  - name: job-by-name
-    job: {name: seed}
-  - name: job-by-label
-    job: {selector: {app: seed}, namespace: db}
-  - name: snapshot
-    volumeSnapshot: {claim: data, maxAge: 24h}
-  - name: cnpg-backup
-    cnpgBackup: {cluster: main, namespace: db, maxAge: 24h}
-  - name: cnpg-cluster
-    cnpgCluster: {name: main, namespace: db}
-  - name: velero
-    veleroBackup: {maxAge: 24h}
-  - name: well
-    health: {}
-"#;
+const POLICY: &str = include_str!("../../../tests/fixtures/recipe/shop.yaml");
 
 fn recipe() -> Recipe {
     let crds = Crds::Image { image: "shop/api:2.3.0".to_owned(), path: "/app/crds".to_owned() };
