@@ -5,6 +5,8 @@ CARGO ?= cargo
 CACHE ?= $(or $(UPGRADE_GUARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/upgrade-guard)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
+# What the examples in manifests/recipes are made for; tests/generated.rs reads this line.
+RECIPE := --policy manifests/policies/stoa.yaml --image upgrade-guard:0.1.0 --release stoa-2.3
 export UPGRADE_GUARD_CACHE := $(CACHE)
 
 .PHONY: demo test model bench lint deny manifests
@@ -40,3 +42,4 @@ manifests: ## Write the manifests and pages that are generated from the code.
 	$(CARGO) run --locked --quiet -- crds --dir manifests/crds
 	$(CARGO) run --locked --quiet -- webhook > manifests/webhook.yaml
 	$(CARGO) run --locked --quiet -- rules --markdown > docs/rules.md
+	for engine in argocd flux helm; do $(CARGO) run --locked --quiet -- recipe $$engine $(RECIPE) --dir manifests/recipes/$$engine || exit 1; done

@@ -327,3 +327,35 @@ fn a_closed_pipe_changes_no_answer() {
         assert_eq!((code(&output), String::from_utf8(output.stderr).unwrap().as_str()), (Some(expected), ""));
     }
 }
+
+#[test]
+fn a_crd_that_is_a_hook_is_refused() {
+    assert_snapshot!("hooks_crd", check(&STOA, "/dev/null", "hooks/crd.yaml", &[]));
+    let json =
+        run(&[&["check"], &STOA[..], &["--before", "/dev/null", "--after", "hooks/crd.yaml", "-o", "json"]].concat());
+    assert_eq!(code(&json), Some(1));
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let hook = &json["hooks"][0];
+    assert_eq!((&hook["code"], &hook["severity"]), (&"crd-is-a-hook".into(), &"error".into()));
+    assert_eq!(hook["origin"]["line"], 1);
+}
+
+#[test]
+fn hooks_are_looked_at_beside_the_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check");
+    let copied = |from: &str, to: &str| std::fs::copy(fixtures.join(from), folder.path().join(to)).unwrap();
+    copied("stoa/2.3.yaml", "b.yaml");
+    copied("hooks/migration.yaml", "a.yaml");
+    let path = folder.path().to_str().unwrap();
+    let seen = |more: &[&str]| check(&STOA, "stoa/2.2", path, more).replace(path, "FOLDER");
+    let warned = seen(&[]);
+    assert_snapshot!("hooks_warnings", warned);
+    copied("hooks/crd.yaml", "c.yaml");
+    let refused = seen(&[]);
+    assert!(refused.contains("hooks: refused") && refused.ends_with("exit code 1"), "{refused}");
+    std::fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    std::fs::remove_file(folder.path().join("c.yaml")).unwrap();
+    let without = seen(&["-o", "json"]);
+    assert!(!without.contains("hooks"), "{without}");
+}

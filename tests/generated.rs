@@ -55,3 +55,46 @@ fn the_registration_is_what_the_program_prints() {
         "manifests/webhook.yaml is not what the code says: run `cargo run -- webhook > manifests/webhook.yaml`"
     );
 }
+
+#[test]
+fn the_recipes_are_what_the_program_prints() {
+    let makefile = read(&in_repository("Makefile"));
+    let options = makefile.lines().find_map(|line| line.strip_prefix("RECIPE := ")).unwrap();
+    for (engine, files) in [
+        ("argocd", &["presync.yaml", "verify.yaml"][..]),
+        ("flux", &["kustomizations.yaml", "post-deploy/verify.yaml", "pre-deploy/presync.yaml"]),
+        ("helm", &["presync.yaml", "verify.yaml"]),
+    ] {
+        let printed = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_upgrade-guard"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["recipe", engine]).args(options.split(' '));
+        assert!(command.arg("--dir").arg(printed.path()).output().unwrap().status.success());
+        let committed = in_repository("manifests/recipes").join(engine);
+        assert_eq!(files_below(&committed), files, "files in manifests/recipes/{engine}");
+        assert_eq!(files_below(printed.path()), files);
+        for file in files {
+            assert!(
+                read(&committed.join(file)) == read(&printed.path().join(file)),
+                "manifests/recipes/{engine}/{file} is not what the code says: run `make manifests`"
+            );
+        }
+    }
+}
+
+/// The paths of all files below `folder`, in order.
+fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}

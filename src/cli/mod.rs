@@ -14,9 +14,11 @@ mod completions;
 pub mod crds;
 mod demo;
 mod input;
+mod install;
 mod output;
 pub mod plan;
 mod reasons;
+pub mod recipe;
 mod release;
 pub mod rules;
 mod serve;
@@ -46,6 +48,8 @@ enum Command {
     Demo(demo::Args),
     Rules(rules::Args),
     Crds(crds::Args),
+    Recipe(recipe::Args),
+    Install(install::Args),
     Webhook(webhook::Args),
     Certs(certs::Args),
     Completions(completions::Args),
@@ -91,6 +95,8 @@ impl Cli {
             Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),
+            Command::Recipe(args) => recipe::run(&args, out),
+            Command::Install(args) => install::run(&args, out),
             Command::Webhook(args) => webhook::run(&args, out),
             Command::Certs(args) => certs::run(&args, out),
             Command::Completions(args) => completions::run(&args, &mut Self::command(), out),

@@ -57,9 +57,20 @@ impl Manifests {
     /// # Errors
     /// All problems of all documents.
     pub fn load(sources: &[Source], default_namespace: Option<&str>) -> Result<Self, FileErrors> {
+        Self::of(documents(sources), default_namespace)
+    }
+
+    /// What [`Manifests::load`] makes of `documents`.
+    ///
+    /// # Errors
+    /// All problems of all documents.
+    pub fn of(
+        documents: Vec<Result<Found<Value>, FileError>>,
+        default_namespace: Option<&str>,
+    ) -> Result<Self, FileErrors> {
         let mut reader =
             Reader { found: Self::default(), seen: BTreeMap::new(), default_namespace, errors: Vec::new() };
-        for document in documents(sources) {
+        for document in documents {
             match document {
                 Ok(Found { origin, object }) => reader.document(&origin, object),
                 Err(error) => reader.errors.push(error),

@@ -2,6 +2,7 @@
 
 pub mod cel;
 pub mod preconditions;
+pub mod recipe;
 
 /// What a command of the hook came to. The numbers are its exit codes (design section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,18 @@ use std::io::Write as _;
 use anyhow::bail;
 use jiff::Timestamp;
 
+use self::lint::{Lint, lint};
 use self::report::Report;
 use super::input::{Rules, State, live, only_namespace, policies, standard_input_once, state};
 use super::{Outcome, Output};
+use crate::cluster::documents::documents;
 use crate::cluster::files::{Manifests, Source, with_workloads};
+use crate::cluster::inventory::versions;
+use crate::cluster::record::WorkloadRecord;
+use crate::domain::policy::Policy;
 
 mod judge;
+mod lint;
 mod report;
 mod text;
 
@@ -81,7 +87,16 @@ fn judge(args: &Args) -> anyhow::Result<Report> {
     let mut notes = Vec::new();
     let policies = policies::load(&args.rules, cluster.as_ref(), &mut notes)?.policies;
     let namespace = args.namespace.as_deref().or_else(|| only_namespace(&policies));
-    let after = Manifests::load(std::slice::from_ref(&args.after), namespace)?;
+    let documents = documents(std::slice::from_ref(&args.after));
+    let objects: Vec<_> = documents.iter().filter_map(|document| document.as_ref().ok().cloned()).collect();
+    let after = Manifests::of(documents, namespace)?;
+    let hooks = lint(objects.iter(), namespace, governed(&policies, &after));
+    if !hooks.taken_as_there.is_empty() {
+        notes.push(taken_as_there(&hooks));
+    }
+    if after.workloads() == 0 && !hooks.findings.is_empty() {
+        return Ok(Report::of_hooks(hooks, notes));
+    }
     if after.workloads() == 0 {
         bail!("{} holds no workload: there is nothing to judge", args.after);
     }
@@ -108,7 +123,31 @@ fn judge(args: &Args) -> anyhow::Result<Report> {
         notes.push(note.to_owned());
     }
     let now = Timestamp::now();
-    report::report(&policies, &before, &state(after), notes, |policy, before, after| {
+    let mut report = report::report(&policies, &before, &state(after), notes, |policy, before, after| {
         judge::judge(policy, before, after, now, args.at_once)
-    })
+    })?;
+    report.allowed &= !hooks.refuses();
+    report.hooks = hooks.findings;
+    Ok(report)
+}
+
+/// Whether a workload of `after`, by namespace, kind and name, is a component of a policy.
+fn governed(policies: &[Policy], after: &Manifests) -> impl Fn(&str, &str, &str) -> bool {
+    let mut found = BTreeSet::new();
+    for (namespace, install) in &after.namespaces {
+        let governing: Vec<&Policy> = policies.iter().filter(|policy| policy.namespaces.contains(namespace)).collect();
+        let is_component = |record: &&WorkloadRecord| {
+            let of = |policy: &&Policy| !versions(policy, &record.name, &record.labels, &record.template).is_empty();
+            governing.iter().any(of)
+        };
+        let components = install.inventory.workloads().filter(is_component);
+        found.extend(components.map(|record| (namespace.clone(), record.id().kind, record.name.clone())));
+    }
+    move |namespace, kind, name| found.contains(&(namespace.to_owned(), kind.to_owned(), name.to_owned()))
+}
+
+fn taken_as_there(hooks: &Lint) -> String {
+    let names: Vec<&str> = hooks.taken_as_there.iter().map(String::as_str).collect();
+    let names = names.join(", ");
+    format!("what hook Jobs need and the manifests do not hold is taken to be in the cluster already: {names}")
 }

@@ -4,6 +4,7 @@ use anyhow::bail;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::lint::{Finding, Lint};
 use crate::cli::input::{State, note};
 use crate::cli::reasons::ReasonReport;
 use crate::cluster::files::Install;
@@ -22,8 +23,19 @@ pub(super) struct Report {
     pub(super) installs: Vec<InstallReport>,
     /// Namespaces that no policy governs: everything is allowed there.
     pub(super) not_governed: Vec<String>,
+    /// What engines would make of the hooks in the state after.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) hooks: Vec<Finding>,
     /// What else a reader should know.
     pub(super) notes: Vec<String>,
+}
+
+impl Report {
+    /// The answer where there are hooks and no workload.
+    pub(super) fn of_hooks(hooks: Lint, notes: Vec<String>) -> Self {
+        let allowed = !hooks.refuses();
+        Self { allowed, installs: vec![], not_governed: vec![], hooks: hooks.findings, notes }
+    }
 }
 
 /// The answer for one policy in one namespace.
@@ -186,7 +198,7 @@ pub(super) fn report(
     namespaces.sort();
     namespaces.dedup();
     let nothing = Install::default();
-    let mut report = Report { allowed: true, installs: vec![], not_governed: vec![], notes };
+    let mut report = Report { allowed: true, installs: vec![], not_governed: vec![], hooks: vec![], notes };
     for namespace in namespaces {
         let (old, new) = (before.get(namespace), after.get(namespace));
         if [old, new].into_iter().flatten().filter(has_workloads).count() == 0 {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::lint::{Finding, Severity};
 use super::report::{AllAtOnce, ChangeReport, InstallReport, MoveReport, Report};
 use crate::cli::reasons::{counted, paragraph, print_reason, print_said};
 use crate::cli::{Output, Paint};
@@ -25,11 +26,38 @@ pub(super) fn print(report: &Report, verbose: bool, out: &mut Output<'_>) -> io:
             writeln!(out, "no policy governs namespace {namespace}: everything is allowed there")?;
         }
     }
+    print_hooks(&report.hooks, !report.installs.is_empty(), out)?;
     if !report.notes.is_empty() {
         writeln!(out)?;
     }
     for note in &report.notes {
         paragraph(&format!("note: {note}"), 0, out)?;
+    }
+    Ok(())
+}
+
+/// What engines would make of the hooks.
+fn print_hooks(findings: &[Finding], apart: bool, out: &mut Output<'_>) -> io::Result<()> {
+    let paint = out.paint;
+    if findings.is_empty() {
+        return Ok(());
+    }
+    if apart {
+        writeln!(out)?;
+    }
+    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let answer = if refused { paint.bad("refused") } else { paint.caution("allowed, with warnings") };
+    writeln!(out, "{}: {answer}", paint.strong("hooks"))?;
+    for finding in findings {
+        let label = match finding.severity {
+            Severity::Error => paint.bad("refused"),
+            Severity::Warning => paint.caution("warning"),
+        };
+        writeln!(out)?;
+        writeln!(out, "  {label}  {}", finding.object)?;
+        paragraph(&format!("in {}", finding.origin.text), INDENT, out)?;
+        paragraph(&format!("[{}] {}", finding.code, finding.message), INDENT, out)?;
+        paragraph(&format!("-> {}", finding.remedy), INDENT, out)?;
     }
     Ok(())
 }

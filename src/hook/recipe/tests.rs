@@ -1,0 +1,186 @@
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use super::objects::{deadline, parts, short};
+use super::rights::Rights;
+use super::{Crds, Engine, Purpose, Recipe, RecipeError, Stage, arguments, render};
+
+/// A policy with every kind of precondition, and two CRDs.
+const POLICY: &str = include_str!("../../../tests/fixtures/recipe/shop.yaml");
+
+fn recipe() -> Recipe {
+    let crds = Crds::Image { image: "shop/api:2.3.0".to_owned(), path: "/app/crds".to_owned() };
+    Recipe {
+        policy: serde_saphyr::from_str(POLICY).unwrap(),
+        namespace: "shop".to_owned(),
+        image: "upgrade-guard:0.1.0".to_owned(),
+        release: "shop-2.3".to_owned(),
+        crds: Some(crds),
+        crd_names: ["carts.shop.example", "tools.shop.example", "users.id.example"].map(str::to_owned).into(),
+    }
+}
+
+/// Without preconditions and CRDs.
+fn plain() -> Recipe {
+    let mut recipe = recipe();
+    recipe.policy.spec.preconditions.clear();
+    Recipe { crds: None, crd_names: [].into(), ..recipe }
+}
+
+/// One line for each right: where, what, which and how.
+fn rights(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (place, grants) in Rights::of(recipe, purpose).0 {
+        let place = place.as_deref().unwrap_or("cluster");
+        for rule in grants.rules {
+            let join = |texts: &Option<Vec<String>>| texts.as_ref().map(|texts| texts.join(",")).unwrap_or_default();
+            let names = rule.resource_names.as_ref().map(|names| format!(" {}", names.join(","))).unwrap_or_default();
+            let (group, resources) = (join(&rule.api_groups), join(&rule.resources));
+            lines.push(format!("{place}: {group}/{resources}{names} {}", rule.verbs.join(",")));
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_job_before_an_upgrade_with_everything() {
+    let files = render(&recipe(), Engine::ArgoCd).unwrap();
+    assert_snapshot!(files[0].yaml);
+}
+
+#[test]
+fn rights_are_what_is_read_and_written_and_nothing_else() {
+    assert_snapshot!("rights_with_everything", rights(&recipe(), Purpose::Presync).join("\n"));
+    assert_snapshot!("rights_with_nothing", rights(&plain(), Purpose::Presync).join("\n"));
+    let verify = rights(&recipe(), Purpose::Verify);
+    assert_snapshot!("rights_to_verify", verify.join("\n"));
+    assert_eq!(verify, rights(&plain(), Purpose::Verify), "what is asked for before an upgrade gives nothing after it");
+}
+
+#[test]
+fn no_right_is_wider_than_its_use() {
+    for purpose in [Purpose::Presync, Purpose::Verify] {
+        for rule in Rights::of(&recipe(), purpose).0.into_values().flat_map(|grants| grants.rules) {
+            let all = [&rule.verbs].into_iter().chain(&rule.resources).chain(&rule.api_groups);
+            assert!(all.flatten().all(|text| text != "*"), "{rule:?}");
+            let dangerous = ["delete", "deletecollection", "update", "escalate", "bind", "impersonate"];
+            assert!(rule.verbs.iter().all(|verb| !dangerous.contains(&verb.as_str())), "{rule:?}");
+            let patches = rule.verbs.iter().any(|verb| verb == "patch");
+            assert!(!patches || rule.resource_names.is_some(), "a patch of anything: {rule:?}");
+            let secrets = rule.resources.iter().flatten().any(|resource| resource.starts_with("secrets"));
+            assert!(!secrets, "{rule:?}");
+        }
+    }
+}
+
+#[test]
+fn crds_that_are_only_named_are_only_read() {
+    let recipe = Recipe { crds: None, ..recipe() };
+    let lines = rights(&recipe, Purpose::Presync);
+    let of_crds: Vec<&String> = lines.iter().filter(|line| line.contains("customresourcedefinitions")).collect();
+    let names = "carts.shop.example,tools.shop.example,users.id.example";
+    assert_eq!(of_crds, [&format!("cluster: apiextensions.k8s.io/customresourcedefinitions {names} get")]);
+    assert!(!lines.iter().any(|line| line.starts_with("cluster: shop.example/")), "{lines:#?}");
+}
+
+#[test]
+fn crds_in_a_config_map_are_read_by_its_name() {
+    let recipe = Recipe { crds: Some(Crds::ConfigMap("shop-crds".to_owned())), ..recipe() };
+    assert!(rights(&recipe, Purpose::Presync).contains(&"shop: /configmaps shop-crds get".to_owned()));
+    let [presync, _] = arguments(&recipe);
+    assert!(presync.ends_with(&["--crds".to_owned(), "configmap:shop-crds".to_owned()]), "{presync:?}");
+    let job = parts(&recipe, Purpose::Presync).pop().unwrap().object;
+    assert_eq!(job.pointer("/spec/template/spec/initContainers"), None);
+}
+
+/// The objects in a file, without comments.
+fn objects(yaml: &str) -> Vec<Value> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
+    objects.into_iter().filter(|object| !object.is_null()).collect()
+}
+
+#[test]
+fn engines_differ_in_annotations_alone() {
+    let plain = |engine| -> Vec<Vec<Value>> {
+        let files = render(&recipe(), engine).unwrap();
+        let of_jobs = files.iter().take(2).map(|file| {
+            let mut objects = objects(&file.yaml);
+            for object in &mut objects {
+                object["metadata"].as_object_mut().unwrap().remove("annotations");
+            }
+            objects
+        });
+        of_jobs.collect()
+    };
+    let argo = plain(Engine::ArgoCd);
+    assert_eq!(argo, plain(Engine::Flux));
+    assert_eq!(argo, plain(Engine::Helm));
+    let kinds: Vec<&str> = argo[0].iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    assert_eq!((kinds.first(), kinds.last()), (Some(&"ServiceAccount"), Some(&"Job")));
+    assert!(!kinds.contains(&"CustomResourceDefinition"));
+}
+
+#[test]
+fn annotations_are_of_one_engine() {
+    let mut told = String::new();
+    for engine in [Engine::ArgoCd, Engine::Flux, Engine::Helm] {
+        for file in render(&plain(), engine).unwrap() {
+            assert!(!file.yaml.contains("{{"), "a chart would take it for a template");
+            assert!(file.yaml.lines().all(|line| line.chars().count() <= 120), "{}", file.path);
+            for object in objects(&file.yaml) {
+                let annotations = object["metadata"].get("annotations").cloned().unwrap_or_default();
+                told += &format!("{engine:?} {} {}: {annotations}\n", file.path, object["kind"].as_str().unwrap());
+            }
+        }
+    }
+    assert_snapshot!(told);
+}
+
+#[test]
+fn what_stands_above_the_objects() {
+    let mut told = String::new();
+    for engine in [Engine::ArgoCd, Engine::Flux, Engine::Helm] {
+        for file in render(&recipe(), engine).unwrap() {
+            let head = file.yaml.split("---\n").next().unwrap();
+            told += &format!("{engine:?} {}\n{head}\n", file.path);
+        }
+    }
+    assert_snapshot!(told);
+}
+
+#[test]
+fn kustomizations_follow_each_other() {
+    let files = render(&recipe(), Engine::Flux).unwrap();
+    let yaml = &files.last().unwrap().yaml;
+    assert_snapshot!(yaml);
+    assert!(objects(yaml).iter().all(|object| object["spec"].get("force").is_none()));
+}
+
+#[test]
+fn a_job_that_waits_for_another_has_the_time() {
+    assert_eq!(deadline(&plain(), Purpose::Presync), 15 * 60);
+    assert_eq!(deadline(&recipe(), Purpose::Presync), (15 + 20) * 60);
+    assert_eq!(deadline(&recipe(), Purpose::Verify), 11 * 60);
+}
+
+#[test]
+fn names_are_those_of_the_policy_and_never_too_long() {
+    assert_eq!(short("upgrade-guard-presync-shop.eu"), "upgrade-guard-presync-shop-eu");
+    let [one, other] = ["a", "b"].map(|end| short(&format!("upgrade-guard-presync-{}{end}", "long.".repeat(40))));
+    assert!(one.len() <= 63 && one != other, "{one} {other}");
+    let names = |recipe: &Recipe| -> Vec<(Stage, String)> {
+        let parts = parts(recipe, Purpose::Presync).into_iter();
+        parts.map(|part| (part.stage, part.object["metadata"]["name"].as_str().unwrap().to_owned())).collect()
+    };
+    let next = Recipe { release: "shop-2.4".to_owned(), image: "upgrade-guard:0.2.0".to_owned(), ..recipe() };
+    assert_eq!(names(&recipe()), names(&next), "the next release replaces this one's");
+}
+
+#[test]
+fn what_cannot_be_made_says_why() {
+    let mut nameless = recipe();
+    nameless.policy.metadata.name = None;
+    assert_eq!(render(&nameless, Engine::Helm), Err(RecipeError::Nameless));
+    let unnamed = Recipe { crd_names: [].into(), ..recipe() };
+    assert_snapshot!(render(&unnamed, Engine::Helm).unwrap_err());
+}
