@@ -15,8 +15,10 @@ pub mod crds;
 mod demo;
 mod input;
 mod install;
+mod news;
 mod output;
 pub mod plan;
+mod presync;
 mod reasons;
 pub mod recipe;
 mod release;
@@ -41,6 +43,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Presync(presync::Args),
     Check(check::Args),
     Plan(plan::Args),
     Status(status::Args),
@@ -88,6 +91,7 @@ impl Cli {
     pub fn run(self, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
         match self.command {
             Command::Serve(args) => serve::run(&args, out),
+            Command::Presync(args) => presync::run(&args, out),
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
             Command::Status(args) => status::run(&args, out),
@@ -104,13 +108,28 @@ impl Cli {
     }
 }
 
+/// Tells what clap has to say. A command of the hook that cannot be read is not a policy that refuses, and both would be 2.
+fn misread(error: &clap::Error) -> ExitCode {
+    // Where not even that can be printed, the exit code is what is left.
+    let _ = error.print();
+    let is_hook = std::env::args().nth(1).is_some_and(|name| ["presync", "verify", "wait"].contains(&name.as_str()));
+    match (error.use_stderr(), is_hook) {
+        (false, _) => ExitCode::SUCCESS,
+        (true, true) => Outcome::Hook(Exit::CouldNot).into(),
+        (true, false) => ExitCode::from(COULD_NOT_TELL),
+    }
+}
+
 /// Reads the command line, runs what it says and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     // Two TLS providers could be compiled in by feature unification; the choice is made here. An error only says
     // that one was chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
     let stdout = io::stdout();
     let paint = Paint::for_terminal(&stdout);
     let mut writer = io::BufWriter::new(UntilClosed::new(stdout.lock()));

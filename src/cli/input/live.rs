@@ -68,6 +68,11 @@ impl Cluster {
         self.runtime.block_on(all("Platforms", api))
     }
 
+    /// The namespace that the kubeconfig, or the pod, is in.
+    pub(in crate::cli) fn default_namespace(&self) -> String {
+        self.client.default_namespace().to_owned()
+    }
+
     /// Runs `question` with a client of the cluster.
     pub(in crate::cli) fn block_on<T>(&self, question: impl AsyncFnOnce(Client) -> T) -> T {
         self.runtime.block_on(question(self.client.clone()))

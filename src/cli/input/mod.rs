@@ -13,6 +13,7 @@ use crate::domain::view::View;
 
 pub(super) mod live;
 pub(super) mod policies;
+pub(super) mod values;
 
 /// Where the rules come from.
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,255 @@
+//! `upgrade-guard presync`: what has to be there before a sync, brought about or refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use jiff::SignedDuration;
+use kube::Client;
+
+use super::input::policies::{self, Loaded};
+use super::input::{Rules, live, standard_input_once, values};
+use super::news::{Format, Printer};
+use super::plan::target::{Asked, Target as Text};
+use super::{Outcome, Output};
+use crate::api::{PlatformRelease, UpgradePolicy};
+use crate::cluster::documents::Source;
+use crate::cluster::files::{Install, Manifests};
+use crate::crds::source::CrdSource;
+use crate::domain::policy::{ComponentId, Policy};
+use crate::domain::version::Version;
+use crate::hook::presync::target::Target;
+use crate::hook::presync::{self, Ended, Errand};
+use crate::hook::{Exit, who};
+use crate::report::{Report as _, Stage};
+
+/// Look at every precondition of an upgrade and bring about its CRDs, before anything is synced.
+///
+/// Argo CD, Flux and Helm run it as a Job (see `upgrade-guard recipe`). What it found and did is recorded on the Platform,
+/// where the webhook looks for it. It may be run again at any time, also after it was killed.
+///
+/// Exit code 0: done, or nothing to do. 1: it could not be tried. 2: a rule, a breaking change, a freeze window or an
+/// unsafe change of a CRD stands against it. 3: a precondition does not hold. 4: what was given is of different versions.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The `UpgradePolicy`; needed where several govern the namespace.
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+
+    /// The namespace of the install; that of the kubeconfig or the Job where it is left out.
+    #[arg(short, long)]
+    namespace: Option<String>,
+
+    #[command(flatten)]
+    to: To,
+
+    /// The CRDs of the target: a file, a folder (of this container: CRDs inside an image), '-' for standard input, or
+    /// `configmap:[NAMESPACE/]NAME`.
+    #[arg(long, value_name = "SOURCE")]
+    crds: Vec<CrdSource>,
+
+    /// Take over fields of CRDs that another field manager owns, such as those that Helm once created.
+    #[arg(long)]
+    take_over: bool,
+
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How long all of it may take, for example 15m.
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::api::duration)]
+    timeout: SignedDuration,
+
+    /// How to print what it does.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Where the upgrade goes. What is given in several ways must be the same.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct To {
+    /// A `PlatformRelease`, by its name or its version.
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
+
+    /// COMPONENT=VERSION, or a version for all components of its major.
+    #[arg(long, value_name = "TARGET", num_args = 1..)]
+    to: Vec<Text>,
+
+    /// The versions that these manifests ask for: a file, a folder or '-' for standard input.
+    #[arg(short = 'f', long, value_name = "PATH")]
+    manifests: Vec<Source>,
+
+    /// The versions that the images in these values of a Helm chart ask for.
+    #[arg(long, value_name = "PATH")]
+    values: Vec<Source>,
+}
+
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    let mut printer = Printer::new(out, args.output);
+    let ended = match prepared(args, &mut printer) {
+        Ok(ended) => ended,
+        Err(error) => {
+            let (exit, message) = match error.downcast_ref::<Different>() {
+                Some(different) => (Exit::Versions, different.to_string()),
+                None => (Exit::CouldNot, format!("{error:#}")),
+            };
+            printer.say("target", Stage::Failed, message.replace('\n', "; "));
+            Ended { exit, message: "not prepared: nothing was changed".to_owned() }
+        }
+    };
+    printer.result(ended.exit, &ended.message)?;
+    Ok(Outcome::Hook(ended.exit))
+}
+
+/// What was asked for in several ways is of different versions.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Different(String);
+
+fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended> {
+    standard_input_once(args.to.manifests.iter().chain(&args.to.values))?;
+    let cluster = live::Cluster::connect()?;
+    let namespace = args.namespace.clone().unwrap_or_else(|| cluster.default_namespace());
+    let governing = governing(&cluster, args.policy.as_deref(), &namespace)?;
+    let installs = cluster.installs(std::iter::once(namespace.as_str()))?;
+    let install = installs.get(&namespace).context("the namespace was read")?;
+    let target = args.to.target(&governing, install, &namespace)?;
+    let releases = governing.policy.lines.releases();
+    let release = args.to.release.as_deref().and_then(|name| governing.release(name));
+    let errand = Errand {
+        policy: &governing.policy,
+        spec: &governing.object.spec,
+        namespace: &namespace,
+        inventory: &install.inventory,
+        release: release.and_then(|version| releases.iter().find(|release| release.name == version)),
+        target,
+        crds: &args.crds,
+        take_over: args.take_over,
+        dry_run: args.dry_run,
+        by: None,
+        deadline: Duration::try_from(args.timeout).unwrap_or(Duration::MAX),
+    };
+    cluster.block_on(async |client: Client| {
+        let errand = Errand { by: who(&client).await, ..errand };
+        presync::run(&client, &errand, printer).await.map_err(Into::into)
+    })
+}
+
+/// The policy that governs a namespace, and its releases.
+pub(super) struct Governing {
+    pub(super) policy: Policy,
+    pub(super) object: UpgradePolicy,
+    pub(super) releases: Vec<PlatformRelease>,
+}
+
+impl Governing {
+    /// The version of the release that has this name or version.
+    fn release(&self, name: &str) -> Option<&str> {
+        let is =
+            |release: &&PlatformRelease| release.metadata.name.as_deref() == Some(name) || release.spec.version == name;
+        let own = self.releases.iter().filter(|release| release.spec.policy == self.policy.name);
+        own.into_iter().find(is).map(|release| release.spec.version.as_str())
+    }
+}
+
+/// Finds the policy of `namespace` in the cluster: the one named, or the only one.
+pub(super) fn governing(cluster: &live::Cluster, name: Option<&str>, namespace: &str) -> anyhow::Result<Governing> {
+    let rules = Rules { policy: vec![], release: vec![] };
+    let mut notes = Vec::new();
+    let Loaded { policies, releases } = policies::load(&rules, Some(cluster), &mut notes)?;
+    let mut governing: Vec<Policy> =
+        policies.into_iter().filter(|policy| policy.namespaces.contains(namespace)).collect();
+    governing.retain(|policy| name.is_none_or(|name| policy.name == name));
+    let policy = match (governing.len(), name) {
+        (1, _) => governing.remove(0),
+        (0, Some(name)) => {
+            let why = notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
+            bail!("no UpgradePolicy {name} governs namespace {namespace}{why}")
+        }
+        (0, None) => bail!("no UpgradePolicy governs namespace {namespace}: name the namespace with -n"),
+        (_, _) => {
+            let names: Vec<&str> = governing.iter().map(|policy| policy.name.as_str()).collect();
+            bail!("several UpgradePolicies govern namespace {namespace} ({}): name one with --policy", names.join(", "))
+        }
+    };
+    let objects = cluster.policies()?;
+    let own = |object: &UpgradePolicy| object.metadata.name.as_deref() == Some(policy.name.as_str());
+    let object = objects.into_iter().find(own).context("the policy was deleted a moment ago: try again")?;
+    Ok(Governing { policy, object, releases })
+}
+
+type Versions = BTreeMap<ComponentId, Version>;
+
+impl To {
+    /// The target that all of it means.
+    fn target(&self, governing: &Governing, install: &Install, namespace: &str) -> anyhow::Result<Target> {
+        let policy = &governing.policy;
+        let view = install.inventory.view(policy, jiff::Timestamp::now());
+        let asked = |texts: &[Text], manifests: Option<&Install>| {
+            let asked = Asked { texts, manifests, releases: &governing.releases };
+            asked.versions(policy, &view).map_err(anyhow::Error::msg)
+        };
+        let mut given: Vec<(String, Versions)> = Vec::new();
+        if let Some(name) = &self.release {
+            if governing.release(name).is_none() {
+                bail!("policy {} has no PlatformRelease {name}", policy.name);
+            }
+            given.push((format!("release {name}"), asked(&[Text::All(name.clone())], None)?));
+        }
+        if !self.to.is_empty() {
+            given.push(("--to".to_owned(), asked(&self.to, None)?));
+        }
+        if !self.manifests.is_empty() {
+            let manifests = Manifests::load(&self.manifests, Some(namespace))?;
+            let install = manifests.namespaces.get(namespace);
+            let install = install.with_context(|| format!("the manifests hold nothing of namespace {namespace}"))?;
+            given.push(("the manifests".to_owned(), asked(&[], Some(install))?));
+        }
+        if !self.values.is_empty() {
+            given.push(("the values".to_owned(), self.of_values(policy)?));
+        }
+        self.agreed(policy, given)
+    }
+
+    fn of_values(&self, policy: &Policy) -> anyhow::Result<Versions> {
+        let mut all = Versions::new();
+        // Like Helm: what comes later wins.
+        for source in &self.values {
+            all.extend(values::versions(policy, &values::read(source)?).map_err(anyhow::Error::msg)?);
+        }
+        if all.is_empty() {
+            bail!("the values hold no image of a component of policy {}", policy.name);
+        }
+        Ok(all)
+    }
+
+    /// All versions, where no two ways to say them differ.
+    fn agreed(&self, policy: &Policy, given: Vec<(String, Versions)>) -> anyhow::Result<Target> {
+        let mut all: BTreeMap<ComponentId, (Version, String)> = BTreeMap::new();
+        let mut different = Vec::new();
+        for (by, versions) in given {
+            for (id, version) in versions {
+                match all.get(&id) {
+                    Some((other, earlier)) if *other != version => {
+                        let name = &policy.component(id).name;
+                        different.push(format!("{earlier} says {name} {other}, {by} {version}"));
+                    }
+                    Some(_) => {}
+                    None => _ = all.insert(id, (version, by.clone())),
+                }
+            }
+        }
+        if !different.is_empty() {
+            return Err(Different(different.join("; ")).into());
+        }
+        let versions: Versions = all.into_iter().map(|(id, (version, _))| (id, version)).collect();
+        let listed = || {
+            let each = versions.iter().map(|(id, version)| format!("{} {version}", policy.component(*id).name));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let name = self.release.clone().unwrap_or_else(listed);
+        Ok(Target { name, versions })
+    }
+}
