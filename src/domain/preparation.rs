@@ -86,6 +86,14 @@ pub struct Preparation {
     pub crds: BTreeMap<String, String>,
 }
 
+impl Preparation {
+    /// Whether it was for this version of the component at `id`.
+    #[must_use]
+    pub fn covers(&self, id: ComponentId, version: &Version) -> bool {
+        self.versions.get(&id) == Some(version)
+    }
+}
+
 /// The freeze window that `now` is in, with its end; of several the one that ends last, because no upgrade begins before.
 #[must_use]
 pub fn open_freeze(demands: &Demands, now: Timestamp) -> Option<(&Freeze, Timestamp)> {
