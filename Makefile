@@ -40,3 +40,4 @@ manifests: ## Write the manifests and pages that are generated from the code.
 	$(CARGO) run --locked --quiet -- crds --dir manifests/crds
 	$(CARGO) run --locked --quiet -- webhook > manifests/webhook.yaml
 	$(CARGO) run --locked --quiet -- rules --markdown > docs/rules.md
+	$(CARGO) run --locked --quiet -- crds checks --markdown > docs/crd-checks.md

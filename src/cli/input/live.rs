@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::ListParams;
 use kube::core::{ApiResource, NamespaceResourceScope};
@@ -15,6 +16,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 
 use super::State;
 use crate::api::{Platform, PlatformRelease, UpgradePolicy};
+use crate::cluster::error::said;
 use crate::cluster::files::Install;
 use crate::cluster::inventory::RevisionKind;
 use crate::cluster::object::{WorkloadKind, WorkloadObject};
@@ -54,6 +56,19 @@ impl Cluster {
         let client = self.client.clone();
         let api = namespace.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
         self.runtime.block_on(all("Platforms", api))
+    }
+
+    /// The custom resource definition of this name, if there is one.
+    pub(in crate::cli) fn definition(&self, name: &str) -> anyhow::Result<Option<CustomResourceDefinition>> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let answer = self.runtime.block_on(async { tokio::time::timeout(LIST_TIMEOUT, api.get_opt(name)).await });
+        match answer {
+            Ok(Ok(definition)) => Ok(definition),
+            Ok(Err(error)) => bail!("cannot read CustomResourceDefinition {name}: {}", said(&error)),
+            Err(_) => {
+                bail!("cannot read CustomResourceDefinition {name}: no answer in {} s", LIST_TIMEOUT.as_secs())
+            }
+        }
     }
 
     /// Runs `question` with a client of the cluster.

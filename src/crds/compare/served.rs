@@ -4,7 +4,7 @@
 //! What differed between the same versions of the installed CRD already is not told again.
 
 use super::super::check::{Check, Severities, Severity};
-use super::text::{Between, list};
+use super::text::{Between, list, short};
 use super::{Definition, Finding, Object, is, schema, schema_of};
 
 /// What differs between served versions, and did not before.
@@ -64,7 +64,7 @@ impl Pair {
     /// Each difference on the way there, and one line for all that is lost on the way back.
     fn told(self, one: &str, other: &str) -> Vec<Finding> {
         let mut found = self.there;
-        let mut paths: Vec<String> = self.back.into_iter().map(|finding| finding.path).collect();
+        let mut paths: Vec<String> = self.back.into_iter().map(|finding| short(&finding.path)).collect();
         paths.dedup();
         if !paths.is_empty() {
             let message =
