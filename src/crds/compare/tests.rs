@@ -11,6 +11,7 @@ use crate::crds::check::ROWS;
 mod conversions;
 mod definitions;
 mod schemas;
+mod sound;
 
 /// Two CRDs, and the checks that find something on the way there and on the way back.
 struct Case {
