@@ -6,3 +6,5 @@ mod support;
 
 #[path = "crds/content.rs"]
 mod content;
+#[path = "crds/diff.rs"]
+mod diff;

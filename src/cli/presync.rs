@@ -95,7 +95,8 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
                 Some(different) => (Exit::Versions, different.to_string()),
                 None => (Exit::CouldNot, format!("{error:#}")),
             };
-            printer.say("target", Stage::Failed, message.replace('\n', "; "));
+            let stage = if exit == Exit::Versions { Stage::Refused } else { Stage::Failed };
+            printer.say("target", stage, message.replace('\n', "; "));
             Ended { exit, message: "not prepared: nothing was changed".to_owned() }
         }
     };

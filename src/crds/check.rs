@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+
 pub use crate::api::CrdSeverity as Severity;
 
 /// A check's row in the table.
@@ -152,13 +154,15 @@ impl Severities {
 }
 
 /// A difference that a check found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Difference {
     /// The check's name.
     pub check: &'static str,
     /// How strictly it is taken.
     pub severity: Severity,
     /// The version of the CRD, where it is about one; `v1 and v2` where it is about two that are both served.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The field, for example `spec.endpoints.publicUrl`, in lists `[*]` and in maps `*`; of the CRD itself where there
     /// is no version.

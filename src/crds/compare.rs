@@ -105,6 +105,7 @@ impl Finding {
 
     fn taken(self, severities: &Severities) -> Difference {
         let Self { check, version, path, message } = self;
+        let path = text::line(&path, text::LONGEST_PATH);
         Difference { check: check.row().name, severity: severities.of(check), version, path, message }
     }
 }

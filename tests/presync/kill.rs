@@ -82,6 +82,7 @@ async fn killed_at_any_request_and_run_again_it_ends_in_the_same_state() {
     assert_eq!(ran.code, Some(0), "{}", ran.text);
     let whole = left(&scene).await.unwrap();
     let requests = gate.seen();
+    println!("{}", gate.log().join("\n"));
     let stops = (1..=requests).flat_map(|number| [Stop::Before(number), Stop::After(number)]);
     let runs: Vec<_> = futures::stream::iter(stops.enumerate().map(|(index, stop)| async move {
         anyhow::Ok((stop, killed(index + 1, stop).await.with_context(|| format!("{stop:?}"))?))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -17,6 +17,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use super::State;
 use crate::api::{Platform, PlatformRelease, UpgradePolicy};
 use crate::cluster::crd;
+use crate::cluster::error::said;
 use crate::cluster::files::Install;
 use crate::cluster::inventory::{Inventory, RevisionKind};
 use crate::cluster::object::{WorkloadKind, WorkloadObject};
@@ -71,6 +72,19 @@ impl Cluster {
     /// The namespace that the kubeconfig, or the pod, is in.
     pub(in crate::cli) fn default_namespace(&self) -> String {
         self.client.default_namespace().to_owned()
+    }
+
+    /// The custom resource definition of this name, if there is one.
+    pub(in crate::cli) fn definition(&self, name: &str) -> anyhow::Result<Option<CustomResourceDefinition>> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let answer = self.runtime.block_on(async { tokio::time::timeout(LIST_TIMEOUT, api.get_opt(name)).await });
+        match answer {
+            Ok(Ok(definition)) => Ok(definition),
+            Ok(Err(error)) => bail!("cannot read CustomResourceDefinition {name}: {}", said(&error)),
+            Err(_) => {
+                bail!("cannot read CustomResourceDefinition {name}: no answer in {} s", LIST_TIMEOUT.as_secs())
+            }
+        }
     }
 
     /// Runs `question` with a client of the cluster.

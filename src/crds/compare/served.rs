@@ -4,7 +4,7 @@
 //! What differed between the same versions of the installed CRD already is not told again.
 
 use super::super::check::{Check, Severities, Severity};
-use super::text::{Between, list};
+use super::text::{Between, list, short};
 use super::{Definition, Finding, Object, is, schema, schema_of};
 
 /// What differs between served versions, and did not before.
@@ -37,7 +37,7 @@ pub(super) fn compare(old: &Definition<'_>, new: &Definition<'_>, severities: &S
 struct Pair {
     /// From the one that Kubernetes prefers less to the other.
     there: Vec<Finding>,
-    /// The way back, where the way there finds nothing in the same place.
+    /// The way back.
     back: Vec<Finding>,
 }
 
@@ -51,20 +51,23 @@ impl Pair {
         there.retain(matters);
         let back = Between::Versions(other.0, one.0);
         let mut back = schema::compare(&back, Some(&version), other.1, one.1);
-        back.retain(|finding| matters(finding) && !there.iter().any(|told| told.path == finding.path));
+        back.retain(matters);
         Self { there, back }
     }
 
+    /// What was not there before; of the way back, only what the way there does not find in the same place.
     fn beyond(mut self, before: &Self) -> Self {
+        let there = &self.there;
+        self.back
+            .retain(|finding| !before.back.contains(finding) && !there.iter().any(|found| found.path == finding.path));
         self.there.retain(|finding| !before.there.contains(finding));
-        self.back.retain(|finding| !before.back.contains(finding));
         self
     }
 
     /// Each difference on the way there, and one line for all that is lost on the way back.
     fn told(self, one: &str, other: &str) -> Vec<Finding> {
         let mut found = self.there;
-        let mut paths: Vec<String> = self.back.into_iter().map(|finding| finding.path).collect();
+        let mut paths: Vec<String> = self.back.into_iter().map(|finding| short(&finding.path)).collect();
         paths.dedup();
         if !paths.is_empty() {
             let message =

@@ -5,6 +5,9 @@ use serde_json::Value;
 /// Characters of a value that are shown: a message is one line and never a dump.
 const MOST_SHOWN: usize = 60;
 
+/// Characters of a path that are shown.
+pub(super) const LONGEST_PATH: usize = 253;
+
 /// How many things of a list are shown.
 const MOST_LISTED: usize = 5;
 
@@ -74,12 +77,25 @@ pub(super) fn value(value: Option<&Value>) -> String {
 
 /// The beginning of `text`, in one line.
 pub(super) fn short(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= MOST_SHOWN {
-        return line;
+    line(text, MOST_SHOWN)
+}
+
+/// The first `most` characters of `text`, in one line; what could change a terminal is left out.
+pub(super) fn line(text: &str, most: usize) -> String {
+    let mut line = String::new();
+    let unprintable = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    for word in text.split(|c: char| c.is_whitespace() || unprintable(c)).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
     }
-    let beginning: String = line.chars().take(MOST_SHOWN).collect();
-    format!("{beginning}...")
+    match line.char_indices().nth(most) {
+        None => line,
+        Some((end, _)) => format!("{}...", &line[..end]),
+    }
 }
 
 /// The first of `items`, and how many more there are.

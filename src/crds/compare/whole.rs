@@ -96,7 +96,7 @@ fn storage(old: &Definition<'_>, new: &Definition<'_>) -> Vec<Finding> {
     } else {
         let differences = schema::compare(&Between::Now, None, &schema_of(version), &schema_of(wanted));
         let unsafe_ones = differences.into_iter().filter(|finding| finding.check != Check::Description);
-        unsafe_ones.map(|finding| finding.path).collect::<Vec<String>>()
+        unsafe_ones.map(|finding| short(&finding.path)).collect::<Vec<String>>()
     };
     if !differing.is_empty() {
         let message = format!(

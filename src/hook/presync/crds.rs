@@ -24,11 +24,13 @@ const STEP: &str = "crds";
 pub(super) struct Problem {
     pub(super) exit: Exit,
     pub(super) lines: Vec<String>,
+    /// Whether whoever looks on was told already.
+    pub(super) told: bool,
 }
 
 impl Problem {
     fn of(exit: Exit, line: String) -> Self {
-        Self { exit, lines: vec![line] }
+        Self { exit, lines: vec![line], told: false }
     }
 }
 
@@ -36,9 +38,10 @@ impl From<CrdError> for Problem {
     fn from(error: CrdError) -> Self {
         match error {
             CrdError::Refused(refusals) => {
-                Self { exit: Exit::Policy, lines: refusals.iter().map(ToString::to_string).collect() }
+                let lines = refusals.iter().map(ToString::to_string).collect();
+                Self { exit: Exit::Policy, lines, told: true }
             }
-            CrdError::Input(lines) => Self { exit: Exit::CouldNot, lines },
+            CrdError::Input(lines) => Self { exit: Exit::CouldNot, lines, told: false },
             CrdError::Failed(line) => Self::of(Exit::CouldNot, line),
         }
     }
@@ -125,7 +128,7 @@ impl Work<'_> {
         }
         let name = &release.name;
         let lines = wrong.iter().map(|wrong| format!("not the CRDs of release {name}: {wrong}")).collect();
-        Err(Problem { exit: Exit::Versions, lines })
+        Err(Problem { exit: Exit::Versions, lines, told: false })
     }
 
     async fn apply(&self, wanted: &[Wanted], log: &mut Log<'_>) -> Result<Vec<PlatformCrd>, Problem> {

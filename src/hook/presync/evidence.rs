@@ -58,6 +58,9 @@ impl Work<'_> {
             return Evidence { refused: policy, found: None };
         }
         let found = self.look(log).await;
+        if found.is_empty() && against.is_empty() {
+            log.end(STEP, Stage::Done, "the policy declares none".to_owned());
+        }
         let missing = found.iter().filter(|found| !found.held && !found.would_run).count();
         if missing > 0 {
             log.say(STEP, self.refusal(), format!("{missing} of {} do not hold", counted(found.len())));
@@ -112,9 +115,6 @@ impl Work<'_> {
         let found = preconditions::evaluate(self.client, &place, Timestamp::now, run, &mut report).await;
         for one in &found {
             log.note(STEP, one.held || one.would_run, format!("{}: {}", one.name, one.message));
-        }
-        if found.is_empty() {
-            log.end(STEP, Stage::Done, "the policy declares none".to_owned());
         }
         found
     }

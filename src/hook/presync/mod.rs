@@ -181,10 +181,16 @@ impl Work<'_> {
                 let result = outcome(PreparationOutcome::Prepared);
                 (Exit::Done, record::Result { preconditions: evidence.found, crds: Some(crds), ..result })
             }
-            Err(crds::Problem { exit, lines }) => {
+            Err(crds::Problem { exit, lines, told }) => {
                 let failed = exit == Exit::CouldNot;
                 let stage = if failed { Stage::Failed } else { Stage::Refused };
-                lines.into_iter().for_each(|line| log.end("crds", stage, line));
+                for line in lines {
+                    if told {
+                        log.note("crds", false, clipped(&line));
+                    } else {
+                        log.end("crds", stage, line);
+                    }
+                }
                 let result = outcome(if failed { PreparationOutcome::Failed } else { PreparationOutcome::Refused });
                 (exit, record::Result { preconditions: evidence.found, ..result })
             }

@@ -64,6 +64,12 @@ fn side_by_side() -> Vec<Case> {
             there: &[],
             back: &[],
         },
+        both_ways(
+            "what differs in one direction only is not told again either",
+            &["enum"],
+            both(one_of(&["a", "x"]), one_of(&["a", "b"])),
+            both(one_of(&["a"]), one_of(&["a", "b"])),
+        ),
         Case {
             what: "what differed before is not told again",
             one: both(
@@ -92,6 +98,10 @@ fn side_by_side() -> Vec<Case> {
 
 fn object(fields: &Value) -> Value {
     json!({"type": "object", "properties": fields})
+}
+
+fn one_of(values: &[&str]) -> Value {
+    object(&json!({"a": {"type": "string", "enum": values}}))
 }
 
 fn text() -> Value {
