@@ -7,13 +7,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{append, formats};
+use super::{append, formats, patterns};
 
 /// `schema` in the words of JSON Schema draft 7: what both know, they mean the same by.
 pub(super) fn translate(schema: &JSONSchemaProps, path: &str, unchecked: &mut BTreeSet<String>) -> Value {
     let mut into = Map::new();
     types(schema, &mut into);
     limits(schema, &mut into);
+    pattern(schema, path, &mut into, unchecked);
     format(schema, path, &mut into, unchecked);
     nested(schema, path, &mut into, unchecked);
     combined(schema, path, &mut into, unchecked);
@@ -58,8 +59,16 @@ fn limits(schema: &JSONSchemaProps, into: &mut Map<String, Value>) {
     set(into, "minProperties", schema.min_properties);
     set(into, "maxProperties", schema.max_properties);
     set(into, "uniqueItems", schema.unique_items);
-    set(into, "pattern", schema.pattern.clone().filter(|pattern| !pattern.is_empty()));
     set(into, "required", schema.required.clone().filter(|names| !names.is_empty()));
+}
+
+fn pattern(schema: &JSONSchemaProps, path: &str, into: &mut Map<String, Value>, unchecked: &mut BTreeSet<String>) {
+    let Some(pattern) = schema.pattern.as_deref().filter(|pattern| !pattern.is_empty()) else { return };
+    if patterns::read(pattern).is_some() {
+        set(into, patterns::KEYWORD, Some(pattern));
+    } else {
+        unchecked.insert(format!("pattern of {path}: this program cannot read it: {pattern}"));
+    }
 }
 
 fn format(schema: &JSONSchemaProps, path: &str, into: &mut Map<String, Value>, unchecked: &mut BTreeSet<String>) {
