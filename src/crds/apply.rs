@@ -265,7 +265,9 @@ impl Run<'_> {
         }
         if let Some(first) = &findings.first_pruned {
             let pruned = findings.pruned;
-            self.warn(format!("{name}: {pruned} objects lose unknown fields when they are next written, first {first}"));
+            self.warn(format!(
+                "{name}: {pruned} objects lose unknown fields when they are next written, first {first}"
+            ));
         }
         if findings.already > 0 {
             self.warn(format!("{name}: {} objects are invalid already, by the installed schema", findings.already));

@@ -166,7 +166,9 @@ impl Reader {
         match self.found.get(&name) {
             Some(earlier) if content::digest(&earlier.definition) != content::digest(&wanted.definition) => {
                 let (first, second) = (&earlier.origin, &wanted.origin);
-                return Err(format!("{name} is there twice and not the same: {first}, and {second}. Remove one of them"));
+                return Err(format!(
+                    "{name} is there twice and not the same: {first}, and {second}. Remove one of them"
+                ));
             }
             Some(_) => {}
             None => {

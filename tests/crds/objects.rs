@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +18,7 @@ use upgrade_guard::crds::source::Wanted;
 use upgrade_guard::report::{News, Report, Stage};
 
 use crate::scene::{self, Group, refusals, told};
+use crate::support::cluster::{Cluster, Shape};
 
 /// A schema of `spec` with a number that may be at most `most`, and whatever else.
 fn most(most: i64) -> Value {
@@ -52,9 +54,11 @@ async fn objects_that_would_be_invalid_are_named_and_nothing_is_applied() -> Res
     assert_eq!(group.installed(&old[0]).await?, before);
 
     // A policy may want only to be told, or not even that.
-    let severity = |severity| move |options: &mut upgrade_guard::crds::apply::Options| {
-        options.severities.0.insert("liveObjects".to_owned(), severity);
-        options.dry_run = true;
+    let severity = |severity| {
+        move |options: &mut upgrade_guard::crds::apply::Options| {
+            options.severities.0.insert("liveObjects".to_owned(), severity);
+            options.dry_run = true;
+        }
     };
     let warned = group.apply(&wanted, severity(Severity::Warn)).await.0?;
     assert_eq!(warned.warnings.len(), 1, "{warned:?}");
@@ -73,7 +77,12 @@ async fn what_is_invalid_already_and_what_is_lost_is_only_told() -> Result<()> {
     fill(&group, 20, "x").await?;
     // The objects from 11 on are made invalid, by someone who wanted so.
     let stricter = [group.crd("Ant", &[("v1", most(10))])];
-    group.apply(&stricter, |options| { options.severities.0.insert("liveObjects".to_owned(), Severity::Off); }).await.0?;
+    group
+        .apply(&stricter, |options| {
+            options.severities.0.insert("liveObjects".to_owned(), Severity::Off);
+        })
+        .await
+        .0?;
     let mut schema = most(10);
     schema["properties"].as_object_mut().unwrap().remove("padding");
     let wanted = [group.crd("Ant", &[("v1", schema)])];
@@ -114,23 +123,31 @@ async fn schemas_that_say_the_same_need_no_look_at_objects() -> Result<()> {
     Ok(())
 }
 
-/// Makes etcd forget the past as soon as the first page is read.
+/// Makes the API server and etcd forget the past as soon as the first page is read: a list goes on from the API
+/// server's memory as long as it can.
 struct Forgetful {
-    etcd: String,
+    cluster: Arc<Cluster>,
     news: Vec<News>,
 }
 
 impl Report for Forgetful {
     fn tell(&mut self, news: News) {
         if self.news.is_empty() {
-            compact(&self.etcd).unwrap();
+            compact(self.cluster.etcd()).unwrap();
+            let cluster = Arc::clone(&self.cluster);
+            let restart = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(cluster.restart("kube-apiserver"))
+            });
+            restart.join().unwrap().unwrap();
         }
         self.news.push(news);
     }
 }
 
 fn compact(etcd: &str) -> Result<()> {
-    let answer = ask(etcd, "/v3/kv/range", &json!({"key": "AA=="}))?;
+    // What is compacted is what was before this.
+    let answer = ask(etcd, "/v3/kv/put", &json!({"key": "dGVzdA==", "value": ""}))?;
     let revision: i64 = answer["header"]["revision"].as_str().context("a revision")?.parse()?;
     ask(etcd, "/v3/kv/compaction", &json!({"revision": revision, "physical": true}))?;
     Ok(())
@@ -152,16 +169,16 @@ fn ask(etcd: &str, path: &str, body: &Value) -> Result<Value> {
 
 #[tokio::test]
 async fn a_list_goes_on_when_the_api_server_forgot_its_place() -> Result<()> {
-    let Some(cluster) = scene::cluster().await? else { return Ok(()) };
-    let group = Group::new(cluster, "expired").await?;
+    let Some(cluster) = Cluster::alone(Shape::ApiServer).await? else { return Ok(()) };
+    let cluster = Arc::new(cluster);
+    let group = Group::new(&cluster, "expired").await?;
     let old = group.crd("Ant", &[("v1", most(1000))]);
     let installed = group.install(&old, "someone").await?;
     let count = 2 * PAGE as usize + 100;
     fill(&group, count, "").await?;
     let wanted = group.crd("Ant", &[("v1", most(i64::try_from(count)? - 6))]);
-    // Something newer, so that the list's own revision is forgotten.
-    let mut forgetful = Forgetful { etcd: cluster.etcd().to_owned(), news: vec![] };
-    let (client, calls) = scene::noting(cluster).await?;
+    let mut forgetful = Forgetful { cluster: Arc::clone(&cluster), news: vec![] };
+    let (client, calls) = scene::noting(&cluster).await?;
     let found = look(&client, &installed, &wanted.definition, &mut forgetful).await?.unwrap();
     assert_eq!((found.read, found.invalid), (count, 5), "{:?}", forgetful.news);
     println!("{} calls for {count} objects: {:?}", calls.lock().len(), forgetful.news);

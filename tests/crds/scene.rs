@@ -157,9 +157,24 @@ impl Group {
 /// The usual options: what a comparison finds is not what these tests are about.
 pub(crate) fn options() -> Options {
     let quiet = [
-        "required", "enum", "minimum", "maximum", "type", "default", "pattern", "existingFieldRemoval", "storageVersion",
-        "servedVersionRemoval", "storedVersionRemoval", "conversion", "validationRule", "nullable", "maxLength", "unhandled",
-        "storageVersionNew", "names",
+        "required",
+        "enum",
+        "minimum",
+        "maximum",
+        "type",
+        "default",
+        "pattern",
+        "existingFieldRemoval",
+        "storageVersion",
+        "servedVersionRemoval",
+        "storedVersionRemoval",
+        "conversion",
+        "validationRule",
+        "nullable",
+        "maxLength",
+        "unhandled",
+        "storageVersionNew",
+        "names",
     ];
     let severities = Severities(quiet.map(|check| (check.to_owned(), Severity::Off)).into());
     Options { severities, take_over: false, dry_run: false, deadline: Duration::from_secs(60) }

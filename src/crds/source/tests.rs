@@ -58,7 +58,7 @@ fn sources_are_read_as_they_are_written() {
 async fn what_is_no_crd_is_left_out() {
     let files = [
         ("a.yaml", CRD),
-        ("service.yaml", "{apiVersion: v1, kind: Service, metadata: {name: x}}"),
+        ("service.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: x}"),
         ("values.yaml", "replicas: 1"),
     ];
     let wanted = loaded(&files).await.unwrap();
@@ -84,7 +84,11 @@ async fn faults_are_all_told() {
     let nameless = CRD.replace("name: ants.example.com,", "");
     let broken = "a: [";
     let files = [
-        ("1.yaml", old.as_str()), ("2.yaml", &typing), ("3.yaml", &unknown), ("4.yaml", &nameless), ("5.yaml", broken),
+        ("1.yaml", old.as_str()),
+        ("2.yaml", &typing),
+        ("3.yaml", &unknown),
+        ("4.yaml", &nameless),
+        ("5.yaml", broken),
     ];
     insta::assert_snapshot!(loaded(&files).await.unwrap_err());
 }

@@ -58,11 +58,9 @@ impl Validator {
         let mut unchecked = BTreeSet::new();
         let root = Node::root(schema, &mut unchecked);
         let translated = translate::translate(schema, "", &mut unchecked);
-        let options = jsonschema::options()
-            .with_draft(Draft::Draft7)
-            .offline()
-            .should_validate_formats(true);
-        let schema = patterns::register(formats::register(options)).build(&translated).map_err(|error| error.to_string())?;
+        let options = jsonschema::options().with_draft(Draft::Draft7).offline().should_validate_formats(true);
+        let schema =
+            patterns::register(formats::register(options)).build(&translated).map_err(|error| error.to_string())?;
         Ok(Self { root, schema, unchecked })
     }
 

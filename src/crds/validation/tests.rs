@@ -37,7 +37,8 @@ fn a_violation_names_the_field_and_hides_the_value() {
         "servers": [{"port": 1}, {"port": 70000, "name": "S3cret"}], "keys": ["S3cret", "S3cret"], "token": "S3cret",
     });
     let verdict = judge(&schema, &spec);
-    let told: Vec<String> = verdict.violations.iter().map(|found| format!("{}: {}", found.path, found.message)).collect();
+    let told: Vec<String> =
+        verdict.violations.iter().map(|found| format!("{}: {}", found.path, found.message)).collect();
     let told = told.join("\n");
     assert!(!told.contains("S3cret"), "{told}");
     insta::assert_snapshot!(told);

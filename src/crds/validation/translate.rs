@@ -40,17 +40,27 @@ fn types(schema: &JSONSchemaProps, into: &mut Map<String, Value>) {
     set(into, "type", (!types.is_empty()).then_some(types));
     // The API server takes null for none of the values, even where it is listed.
     let values = schema.enum_.as_ref().filter(|values| !values.is_empty());
-    set(into, "enum", values.map(|values| -> Vec<Value> {
-        values.iter().map(|value| value.0.clone()).filter(|value| !value.is_null()).collect()
-    }));
+    set(
+        into,
+        "enum",
+        values.map(|values| -> Vec<Value> {
+            values.iter().map(|value| value.0.clone()).filter(|value| !value.is_null()).collect()
+        }),
+    );
+}
+
+/// A bound as people write it: without a fraction where there is none.
+fn number(bound: f64) -> Value {
+    let text = bound.to_string();
+    text.parse::<i64>().map_or_else(|_| bound.into(), Value::from)
 }
 
 fn limits(schema: &JSONSchemaProps, into: &mut Map<String, Value>) {
     let bound = |exclusive: Option<bool>, inclusive_name, exclusive_name| {
         if exclusive == Some(true) { exclusive_name } else { inclusive_name }
     };
-    set(into, bound(schema.exclusive_minimum, "minimum", "exclusiveMinimum"), schema.minimum);
-    set(into, bound(schema.exclusive_maximum, "maximum", "exclusiveMaximum"), schema.maximum);
+    set(into, bound(schema.exclusive_minimum, "minimum", "exclusiveMinimum"), schema.minimum.map(number));
+    set(into, bound(schema.exclusive_maximum, "maximum", "exclusiveMaximum"), schema.maximum.map(number));
     set(into, "multipleOf", schema.multiple_of);
     set(into, "minLength", schema.min_length);
     set(into, "maxLength", schema.max_length);
