@@ -33,15 +33,11 @@ pub(crate) async fn cluster() -> Result<Option<&'static Cluster>> {
 pub(crate) async fn noting(cluster: &Cluster) -> Result<(Client, Arc<Mutex<Vec<String>>>)> {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&calls);
-    let layer = MapRequestLayer::new(move |request: http_request::Request| {
+    let layer = MapRequestLayer::new(move |request: hyper::Request<Body>| {
         noted.lock().push(format!("{} {}", request.method(), request.uri().path()));
         request
     });
     Ok((ClientBuilder::try_from(cluster.config().await?)?.with_layer(&layer).build(), calls))
-}
-
-mod http_request {
-    pub(crate) type Request = hyper::Request<super::Body>;
 }
 
 /// A group of API objects for one test.
@@ -74,7 +70,7 @@ impl Group {
                 })
             })
             .collect();
-        self.wanted(json!({
+        wanted(json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
             "metadata": {"name": format!("{singular}s.{}", self.name)},
@@ -89,13 +85,6 @@ impl Group {
                 "versions": versions,
             },
         }))
-    }
-
-    /// A CRD from a file that is called like it.
-    pub(crate) fn wanted(&self, definition: Value) -> Wanted {
-        let definition: CustomResourceDefinition = serde_json::from_value(definition).unwrap();
-        let origin = format!("crds/{}.yaml: document 1 (line 1)", definition.spec.names.plural);
-        Wanted { definition, origin }
     }
 
     pub(crate) fn crds(&self) -> Api<CustomResourceDefinition> {
@@ -152,6 +141,13 @@ impl Group {
     pub(crate) fn plain(&self, text: &str) -> String {
         text.replace(&self.name, "GROUP")
     }
+}
+
+/// A CRD from a file that is called like it.
+fn wanted(definition: Value) -> Wanted {
+    let definition: CustomResourceDefinition = serde_json::from_value(definition).unwrap();
+    let origin = format!("crds/{}.yaml: document 1 (line 1)", definition.spec.names.plural);
+    Wanted { definition, origin }
 }
 
 /// The usual options: what a comparison finds is not what these tests are about.

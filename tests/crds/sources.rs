@@ -1,4 +1,4 @@
-//! CRDs that are wanted by a ConfigMap.
+//! CRDs that are wanted by a `ConfigMap`.
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::ConfigMap;
