@@ -1,4 +1,4 @@
-//! CRDs and a real API server.
+//! CRDs: compared, tried out, applied and awaited, on a real API server.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[allow(dead_code, unused_imports, reason = "what other test files use")]
@@ -8,3 +8,13 @@ mod support;
 mod content;
 #[path = "crds/diff.rs"]
 mod diff;
+#[path = "crds/agreement.rs"]
+mod agreement;
+#[path = "crds/live.rs"]
+mod live;
+#[path = "crds/objects.rs"]
+mod objects;
+#[path = "crds/scene.rs"]
+mod scene;
+#[path = "crds/sources.rs"]
+mod sources;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams};
-use kube::core::Status;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -201,13 +200,13 @@ impl Run<'_> {
     /// Lets the API server try a change without keeping it.
     async fn try_out(&mut self, change: &mut Change<'_>) -> Result<(), CrdError> {
         let mut answer = self.patch(change, false, true).await;
-        if let (true, Err(kube::Error::Api(status))) = (self.options.take_over, &answer) {
-            if let Answer::Conflict(managers) = Answer::of(status) {
-                for (manager, fields) in &managers {
-                    self.warn(format!("{}: takes over {} from {manager}", change.name(), fields.join(", ")));
-                }
-                answer = self.patch(change, true, true).await;
+        if let (true, Err(kube::Error::Api(status))) = (self.options.take_over, &answer)
+            && let Answer::Conflict(managers) = Answer::of(status)
+        {
+            for (manager, fields) in &managers {
+                self.warn(format!("{}: takes over {} from {manager}", change.name(), fields.join(", ")));
             }
+            answer = self.patch(change, true, true).await;
         }
         match answer {
             Ok(answer) => {
@@ -220,7 +219,7 @@ impl Run<'_> {
                 change.answer = Some(answer);
             }
             Err(error) => {
-                let refusal = refused(change, error)?;
+                let refusal = refused(change, &error)?;
                 self.refuse(refusal);
             }
         }
@@ -255,7 +254,11 @@ impl Run<'_> {
     async fn objects(&mut self, change: &Change<'_>) -> Result<(), CrdError> {
         let severity = self.options.severities.0.get(LIVE_OBJECTS).copied().unwrap_or(Severity::Error);
         let (Some(installed), Some(answer)) = (&change.installed, &change.answer) else { return Ok(()) };
-        if severity == Severity::Off || state::missing(installed).is_some() {
+        if severity == Severity::Off {
+            return Ok(());
+        }
+        if let Some(missing) = state::missing(installed) {
+            self.warn(format!("{}: its objects cannot be read to hold them against it: {missing}", change.name()));
             return Ok(());
         }
         let Some(findings) = look(self.client, installed, answer, self.report).await? else { return Ok(()) };
@@ -265,7 +268,9 @@ impl Run<'_> {
         }
         if let Some(first) = &findings.first_pruned {
             let pruned = findings.pruned;
-            self.warn(format!("{name}: {pruned} objects lose unknown fields when they are next written, first {first}"));
+            self.warn(format!(
+                "{name}: {pruned} objects lose unknown fields when they are next written, first {first}"
+            ));
         }
         if findings.already > 0 {
             self.warn(format!("{name}: {} objects are invalid already, by the installed schema", findings.already));
@@ -331,15 +336,15 @@ impl Run<'_> {
 }
 
 /// Why the API server does not take a change; an error when it says nothing about the change.
-fn refused(change: &Change<'_>, error: kube::Error) -> Result<Refusal, CrdError> {
-    let answer = match &error {
-        kube::Error::Api(status) => Answer::of(status as &Status),
+fn refused(change: &Change<'_>, error: &kube::Error) -> Result<Refusal, CrdError> {
+    let answer = match error {
+        kube::Error::Api(status) => Answer::of(status),
         _ => Answer::Failed,
     };
     match answer {
         Answer::Refused(message) => Ok(change.refusal("apiServer", message)),
         Answer::Conflict(managers) => Ok(change.refusal("conflict", conflict(&managers))),
-        Answer::Failed => Err(CrdError::failed(&format!("try out the CRD {}", change.name()), &error)),
+        Answer::Failed => Err(CrdError::failed(&format!("try out the CRD {}", change.name()), error)),
     }
 }
 

@@ -210,7 +210,8 @@ mod tests {
             let message = format!("conflict with \"{manager}\" using apiextensions.k8s.io/v1");
             ("FieldManagerConflict".to_owned(), message, field)
         };
-        let causes = [of("helm", ".spec.versions"), of("argocd-controller", ".spec.names.shortNames"), of("helm", ".x")];
+        let causes =
+            [of("helm", ".spec.versions"), of("argocd-controller", ".spec.names.shortNames"), of("helm", ".x")];
         let causes: Vec<(&str, &str, &str)> = causes.iter().map(|(a, b, c)| (a.as_str(), b.as_str(), *c)).collect();
         let Answer::Conflict(managers) = Answer::of(&status(409, &causes)) else { panic!("it is a conflict") };
         let managers_expected = [

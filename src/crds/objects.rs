@@ -19,7 +19,7 @@ use crate::report::{Report, Stage};
 /// Objects that are read at once. One page is in memory at a time.
 pub const PAGE: u32 = 250;
 /// Objects that are named; all are counted.
-pub const MOST_NAMED: usize = 10;
+pub const MOST_NAMED: usize = 5;
 /// How often a list begins again when the API server lost the place.
 const MOST_RESTARTS: usize = 3;
 /// Characters of a violation's message that are kept.
@@ -251,7 +251,9 @@ impl<'a> Pages<'a> {
         let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
         Self {
             client,
-            what: format!("list the {plural}.{version}.{group} of all namespaces, to hold them against their new schema"),
+            what: format!(
+                "list the {plural}.{version}.{group} of all namespaces, to hold them against their new schema"
+            ),
             request: Request::new(format!("/apis/{group}/{version}/{plural}")),
             next: Some(String::new()),
             first: true,

@@ -38,7 +38,7 @@ impl Wanted {
 pub enum CrdSource {
     /// A file, a folder with everything below it, or the standard input.
     Files(Source),
-    /// A ConfigMap: every key that ends with `.yaml`, `.yml` or `.json`.
+    /// A `ConfigMap`: every key that ends with `.yaml`, `.yml` or `.json`.
     ConfigMap {
         /// Its namespace, when it is not the one that the command works in.
         namespace: Option<String>,
@@ -77,12 +77,13 @@ impl fmt::Display for CrdSource {
     }
 }
 
-/// Reads the CRDs of `sources`, in the order of their names. ConfigMaps are read through `client`; those without a
-/// namespace are in `default_namespace`. What is no CRD is left out.
+/// Reads the CRDs of `sources`, in the order of their names. A `ConfigMap` is read through `client`; one without a
+/// namespace is in `default_namespace`. What is no CRD is left out.
 ///
 /// # Errors
 /// [`CrdError::Input`] with every fault that was found: what cannot be read, a source without a CRD, a CRD of an old
-/// version or with unknown fields, two of one name that differ. [`CrdError::Failed`] when a ConfigMap cannot be read.
+/// version or with unknown fields, two of one name that differ. [`CrdError::Failed`] when a
+/// `ConfigMap` cannot be read.
 pub async fn load(
     sources: &[CrdSource],
     client: Option<&Client>,
@@ -105,7 +106,7 @@ pub async fn load(
     reader.end()
 }
 
-/// Every document in a ConfigMap.
+/// Every document in a `ConfigMap`.
 async fn config_map(
     client: &Client,
     namespace: &str,
@@ -166,7 +167,9 @@ impl Reader {
         match self.found.get(&name) {
             Some(earlier) if content::digest(&earlier.definition) != content::digest(&wanted.definition) => {
                 let (first, second) = (&earlier.origin, &wanted.origin);
-                return Err(format!("{name} is there twice and not the same: {first}, and {second}. Remove one of them"));
+                return Err(format!(
+                    "{name} is there twice and not the same: {first}, and {second}. Remove one of them"
+                ));
             }
             Some(_) => {}
             None => {
@@ -233,7 +236,7 @@ fn lost(written: &Value, kept: &Value, path: &mut String, unknown: &mut Vec<Stri
         }
         (Value::Array(written), Value::Array(kept)) => {
             for (index, (value, kept)) in written.iter().zip(kept).enumerate() {
-                path.push_str(&format!("[{index}]"));
+                path.extend(["[", &index.to_string(), "]"]);
                 lost(value, kept, path, unknown);
                 path.truncate(length);
             }

@@ -6,6 +6,7 @@
 
 mod formats;
 mod node;
+mod patterns;
 mod prepare;
 mod rules;
 mod structure;
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
-use jsonschema::{Draft, PatternOptions, ValidationError};
+use jsonschema::{Draft, ValidationError};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::Value;
 
@@ -52,18 +53,14 @@ impl Validator {
     /// Makes ready what `schema` (the `openAPIV3Schema` of a version) says.
     ///
     /// # Errors
-    /// What is wrong with the schema: a pattern that cannot be read.
+    /// What is wrong with the schema.
     pub fn new(schema: &JSONSchemaProps) -> Result<Self, String> {
         let mut unchecked = BTreeSet::new();
         let root = Node::root(schema, &mut unchecked);
         let translated = translate::translate(schema, "", &mut unchecked);
-        let options = jsonschema::options()
-            .with_draft(Draft::Draft7)
-            .offline()
-            .should_validate_formats(true)
-            // Both are made for linear time and know the same syntax, as opposed to ECMAScript's.
-            .with_pattern_options(PatternOptions::regex());
-        let schema = formats::register(options).build(&translated).map_err(|error| error.to_string())?;
+        let options = jsonschema::options().with_draft(Draft::Draft7).offline().should_validate_formats(true);
+        let schema =
+            patterns::register(formats::register(options)).build(&translated).map_err(|error| error.to_string())?;
         Ok(Self { root, schema, unchecked })
     }
 
@@ -93,6 +90,7 @@ fn told(error: &ValidationError<'_>) -> Violation {
             append(&mut path, property.as_str().unwrap_or_default());
             "is required and missing".to_owned()
         }
+        ValidationErrorKind::Custom { message, .. } => message.clone(),
         _ => error.masked_with("the value").to_string(),
     };
     Violation { path, message }

@@ -24,9 +24,8 @@ pub(super) struct Node {
     pub(super) embedded: bool,
     pub(super) list: ListType,
     pub(super) kind: Kind,
+    /// In `allOf` and the like a structural schema has none.
     pub(super) rules: Vec<Rule>,
-    /// Rules of `allOf`, with the fields they are about.
-    pub(super) all_of: Vec<Self>,
 }
 
 /// What is known of fields without a name of their own.
@@ -85,7 +84,6 @@ impl Node {
             Some(JSONSchemaPropsOrArray::Schema(schema)) => Some(Box::new(child(schema, "*"))),
             _ => None,
         };
-        let all_of = schema.all_of.iter().flatten().map(|schema| Self::of(schema, path, unchecked)).collect();
         let rules = schema.x_kubernetes_validations.iter().flatten();
         Self {
             properties,
@@ -98,7 +96,6 @@ impl Node {
             list: list_type(schema),
             kind: kind(schema),
             rules: rules.filter_map(|rule| Rule::new(rule, path, unchecked)).collect(),
-            all_of,
         }
     }
 

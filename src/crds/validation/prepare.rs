@@ -80,7 +80,9 @@ pub(super) fn drop_nulls(node: Option<&Node>, value: &mut Value) {
         }),
         Value::Array(items) => {
             let inside = node.and_then(|node| node.items.as_deref());
-            items.iter_mut().for_each(|item| drop_nulls(inside, item));
+            for item in items {
+                drop_nulls(inside, item);
+            }
         }
         _ => {}
     }

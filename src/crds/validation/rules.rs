@@ -9,8 +9,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::Validati
 use serde_json::Value;
 
 use super::node::{Additional, Kind, Node};
-use super::structure::below;
-use super::{Verdict, Violation, append, append_index};
+use super::{Verdict, Violation};
 
 /// One rule of a schema.
 pub(super) struct Rule {
@@ -54,42 +53,14 @@ fn not_checked(rule: &str, path: &str, why: &str) -> String {
     format!("rule of {place}: {why}: {}", rule.trim())
 }
 
-/// Adds to `verdict` which rules of `node` do not hold for `value`, which `shape` describes and is at `path`.
-pub(super) fn check(node: &Node, shape: &Node, value: &Value, path: &mut String, verdict: &mut Verdict) {
-    if value.is_null() {
+/// Adds to `verdict` which rules of `node` do not hold for `value`, which is at `path` and not null.
+pub(super) fn check(node: &Node, value: &Value, path: &str, verdict: &mut Verdict) {
+    if node.rules.is_empty() {
         return;
     }
-    if !node.rules.is_empty() {
-        let itself = convert(Some(shape), value);
-        for rule in &node.rules {
-            evaluate(rule, itself.clone(), path, verdict);
-        }
-    }
-    for part in &node.all_of {
-        nested(part, shape, value, path, verdict);
-    }
-}
-
-/// The rules of an `allOf`, which may be deeper than itself.
-fn nested(part: &Node, shape: &Node, value: &Value, path: &mut String, verdict: &mut Verdict) {
-    check(part, shape, value, path, verdict);
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                if let (Some(part), Some(shape)) = (part.field(name), shape.field(name)) {
-                    below(path, |path| append(path, name), |path| nested(part, shape, value, path, verdict));
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let (Some(part), Some(shape)) = (&part.items, &shape.items) {
-                for (index, item) in items.iter().enumerate() {
-                    let step = |path: &mut String| append_index(path, index);
-                    below(path, step, |path| nested(part, shape, item, path, verdict));
-                }
-            }
-        }
-        _ => {}
+    let itself = convert(Some(node), value);
+    for rule in &node.rules {
+        evaluate(rule, itself.clone(), path, verdict);
     }
 }
 
@@ -155,7 +126,9 @@ fn field(node: Option<&Node>, name: &str, value: &Value) -> Option<(Key, cel::Va
 fn text_value(kind: Kind, text: &str) -> cel::Value {
     let plain = || cel::Value::from(text);
     let function = match kind {
-        Kind::Timestamp if text.len() == 10 => return made("timestamp(text + 'T00:00:00Z')", text).unwrap_or_else(plain),
+        Kind::Timestamp if text.len() == 10 => {
+            return made("timestamp(text + 'T00:00:00Z')", text).unwrap_or_else(plain);
+        }
         Kind::Timestamp => "timestamp(text)",
         Kind::Duration => "duration(text)",
         Kind::Bytes => "bytes(text)",
@@ -173,8 +146,27 @@ fn made(expression: &str, text: &str) -> Option<cel::Value> {
 
 /// Words of CEL that no field can be called by.
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-    "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// A property's name as rules write it (`k8s.io/apiserver/pkg/cel/escaping.go`).

@@ -1,6 +1,8 @@
 //! What the API server validates and JSON Schema has no words for: lists that are sets or maps, embedded objects, and
 //! rules in CEL.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::node::{ListType, Node};
@@ -12,7 +14,7 @@ pub(super) fn check(node: &Node, value: &Value, path: &mut String, verdict: &mut
     if value.is_null() {
         return;
     }
-    rules::check(node, node, value, path, verdict);
+    rules::check(node, value, path, verdict);
     match value {
         Value::Object(fields) => {
             if node.embedded {
@@ -37,7 +39,7 @@ pub(super) fn check(node: &Node, value: &Value, path: &mut String, verdict: &mut
 }
 
 /// Does `what` one level below.
-pub(super) fn below(path: &mut String, step: impl FnOnce(&mut String), what: impl FnOnce(&mut String)) {
+fn below(path: &mut String, step: impl FnOnce(&mut String), what: impl FnOnce(&mut String)) {
     let length = path.len();
     step(path);
     what(path);
@@ -82,8 +84,7 @@ fn list(list: &ListType, items: &[Value], path: &str, verdict: &mut Verdict) {
             items.iter().map(|item| of(item).into()).collect()
         }
     };
-    // Lists of this kind are short; a set of texts does for the long ones.
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (index, key) in keys.iter().enumerate() {
         if !seen.insert(key.to_string()) {
             let message = "is there twice: each element of this list must be different";

@@ -7,13 +7,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{append, formats};
+use super::{append, formats, patterns};
 
 /// `schema` in the words of JSON Schema draft 7: what both know, they mean the same by.
 pub(super) fn translate(schema: &JSONSchemaProps, path: &str, unchecked: &mut BTreeSet<String>) -> Value {
     let mut into = Map::new();
     types(schema, &mut into);
     limits(schema, &mut into);
+    pattern(schema, path, &mut into, unchecked);
     format(schema, path, &mut into, unchecked);
     nested(schema, path, &mut into, unchecked);
     combined(schema, path, &mut into, unchecked);
@@ -39,17 +40,27 @@ fn types(schema: &JSONSchemaProps, into: &mut Map<String, Value>) {
     set(into, "type", (!types.is_empty()).then_some(types));
     // The API server takes null for none of the values, even where it is listed.
     let values = schema.enum_.as_ref().filter(|values| !values.is_empty());
-    set(into, "enum", values.map(|values| -> Vec<Value> {
-        values.iter().map(|value| value.0.clone()).filter(|value| !value.is_null()).collect()
-    }));
+    set(
+        into,
+        "enum",
+        values.map(|values| -> Vec<Value> {
+            values.iter().map(|value| value.0.clone()).filter(|value| !value.is_null()).collect()
+        }),
+    );
+}
+
+/// A bound as people write it: without a fraction where there is none.
+fn number(bound: f64) -> Value {
+    let text = bound.to_string();
+    text.parse::<i64>().map_or_else(|_| bound.into(), Value::from)
 }
 
 fn limits(schema: &JSONSchemaProps, into: &mut Map<String, Value>) {
     let bound = |exclusive: Option<bool>, inclusive_name, exclusive_name| {
         if exclusive == Some(true) { exclusive_name } else { inclusive_name }
     };
-    set(into, bound(schema.exclusive_minimum, "minimum", "exclusiveMinimum"), schema.minimum);
-    set(into, bound(schema.exclusive_maximum, "maximum", "exclusiveMaximum"), schema.maximum);
+    set(into, bound(schema.exclusive_minimum, "minimum", "exclusiveMinimum"), schema.minimum.map(number));
+    set(into, bound(schema.exclusive_maximum, "maximum", "exclusiveMaximum"), schema.maximum.map(number));
     set(into, "multipleOf", schema.multiple_of);
     set(into, "minLength", schema.min_length);
     set(into, "maxLength", schema.max_length);
@@ -58,8 +69,16 @@ fn limits(schema: &JSONSchemaProps, into: &mut Map<String, Value>) {
     set(into, "minProperties", schema.min_properties);
     set(into, "maxProperties", schema.max_properties);
     set(into, "uniqueItems", schema.unique_items);
-    set(into, "pattern", schema.pattern.clone().filter(|pattern| !pattern.is_empty()));
     set(into, "required", schema.required.clone().filter(|names| !names.is_empty()));
+}
+
+fn pattern(schema: &JSONSchemaProps, path: &str, into: &mut Map<String, Value>, unchecked: &mut BTreeSet<String>) {
+    let Some(pattern) = schema.pattern.as_deref().filter(|pattern| !pattern.is_empty()) else { return };
+    if patterns::read(pattern).is_some() {
+        set(into, patterns::KEYWORD, Some(pattern));
+    } else {
+        unchecked.insert(format!("pattern of {path}: this program cannot read it: {pattern}"));
+    }
 }
 
 fn format(schema: &JSONSchemaProps, path: &str, into: &mut Map<String, Value>, unchecked: &mut BTreeSet<String>) {
