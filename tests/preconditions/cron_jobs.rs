@@ -21,6 +21,8 @@ fn cron_job(name: &str, labels: &Value) -> Value {
         "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name},
         "spec": {
             "schedule": "0 0 29 2 *", "concurrencyPolicy": "Forbid",
+            // One is kept by default.
+            "failedJobsHistoryLimit": 9,
             "jobTemplate": {
                 "metadata": {"labels": {"app": name}},
                 "spec": {"backoffLimit": 0, "template": {
