@@ -23,36 +23,36 @@ const KINDS: [(&str, &str, &str, &str, &str); 6] = [
 /// Makes the kinds, once for all tests.
 async fn kinds(scene: &Scene) -> Result<()> {
     static MADE: OnceCell<()> = OnceCell::const_new();
-    let making = async {
-        for (group, version, kind, plural, scope) in KINDS {
-            let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-            scene
-                .apply(&json!({
-                    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-                    "metadata": {
-                        "name": format!("{plural}.{group}"),
-                        // Groups of Kubernetes itself ask for it.
-                        "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
-                    },
-                    "spec": {
-                        "group": group, "scope": scope, "names": {"kind": kind, "plural": plural},
-                        "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
-                    },
-                }))
-                .await?;
-            let definitions = Api::<CustomResourceDefinition>::all(scene.client.clone());
-            wait_for(&definitions, &format!("{plural}.{group}"), "it to be established", |found| {
-                let conditions = found.status.iter().flat_map(|status| status.conditions.iter().flatten());
-                conditions.into_iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
-            })
+    MADE.get_or_try_init(|| Box::pin(make(scene))).await.copied()
+}
+
+async fn make(scene: &Scene) -> Result<()> {
+    for (group, version, kind, plural, scope) in KINDS {
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let versions =
+            json!([{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]);
+        let name = format!("{plural}.{group}");
+        scene
+            .apply(&json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                // Groups of Kubernetes itself ask for the annotation.
+                "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+                "spec": {
+                    "group": group, "scope": scope, "names": {"kind": kind, "plural": plural}, "versions": versions,
+                },
+            }))
             .await?;
-            // It is served a moment later.
-            let resource = format!("{plural}.{version}.{group}");
-            eventually("the kind to be served", async || Ok(scene.kubectl(&["get", &resource], "").await)).await?;
-        }
-        anyhow::Ok(())
-    };
-    MADE.get_or_try_init(async || making.await).await.map(|()| ())
+        let definitions = Api::<CustomResourceDefinition>::all(scene.client.clone());
+        wait_for(&definitions, &name, "it to be established", |found| {
+            let conditions = found.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            conditions.into_iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+        })
+        .await?;
+        // It is served a moment later.
+        let resource = format!("{plural}.{version}.{group}");
+        eventually("the kind to be served", async || Ok(scene.kubectl(&["get", &resource], "").await)).await?;
+    }
+    Ok(())
 }
 
 fn custom(api_version: &str, kind: &str, name: &str, spec: &Value, status: &Value) -> Value {

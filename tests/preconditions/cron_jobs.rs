@@ -1,4 +1,4 @@
-//! CronJobs that are fresh, stale or suspended, and the Jobs that the hook starts from stale ones.
+//! `CronJob`s that are fresh, stale or suspended, and the Jobs that the hook starts from stale ones.
 
 use anyhow::Result;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -15,7 +15,7 @@ use crate::support::wait::{wait_for, wait_for_all};
 const NEVER_READY: &str = "test.guard.gostoa.dev/never-ready";
 const EXIT_CODE: &str = "test.guard.gostoa.dev/exit-code";
 
-/// A CronJob whose schedule does not come during a test, and whose pods have these labels.
+/// A `CronJob` whose schedule does not come during a test, and whose pods have these labels.
 fn cron_job(name: &str, labels: &Value) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name},
