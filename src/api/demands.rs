@@ -150,3 +150,68 @@ pub(super) fn breaking_changes(
 pub(super) fn crds(release: &PlatformRelease) -> BTreeMap<String, Option<String>> {
     release.spec.crds.iter().map(|crd| (crd.name.clone(), crd.content.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::UpgradePolicy;
+
+    fn problems(demands: &Value) -> Vec<String> {
+        let mut spec = json!({"namespaces": ["x"], "components": [{"name": "api", "match": {"names": ["api"]}}]});
+        spec.as_object_mut().unwrap().extend(demands.as_object().unwrap().clone());
+        let policy = json!({
+            "apiVersion": "guard.gostoa.dev/v1alpha1", "kind": "UpgradePolicy", "metadata": {"name": "p"}, "spec": spec,
+        });
+        let policy: UpgradePolicy = serde_json::from_value(policy).unwrap();
+        let problems = Policy::try_from(&policy).map_or_else(|problems| problems.0, |_| vec![]);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    fn object(ready: &str, timestamp: &str, max_age: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "name": "x", "ready": ready, "timestamp": timestamp, "maxAge": max_age,
+        })
+    }
+
+    #[test]
+    fn every_problem_of_a_demand_is_told_with_its_path() {
+        insta::assert_snapshot!(
+            problems(&json!({
+                "preparedFor": "a while",
+                "preconditions": [
+                    {"name": "a", "object": object("object.status.phase = 'x'", "object.status.", "24 hours")},
+                    {"name": "a", "object": object("objekt.ready", "completed", "24h")},
+                    {"name": "b", "components": ["portal"], "health": {"components": ["ui"]}},
+                    {"name": "c"},
+                    {"name": "d", "cronJob": {"name": "x", "maxAge": "-1h", "timeout": "0s"}, "job": {"name": "x"}},
+                ],
+                "freezeWindows": [
+                    {"name": "weekend", "cron": "0 18 * *", "duration": "62h"},
+                    {"name": "night", "cron": "0 20 * * *", "duration": "ten hours"},
+                    {"name": "moon", "cron": "0 20 * * *", "duration": "10h", "timeZone": "Moon/Sea"},
+                ],
+                "verify": {"http": [
+                    {"name": "health", "url": "http://x/health", "expression": "object.status == 'ok'", "timeout": "soon"},
+                ]},
+            }))
+            .join("\n")
+        );
+    }
+
+    #[test]
+    fn what_can_be_asked_for_is_no_problem() {
+        let ready = "object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')";
+        let asked = json!({
+            "preparedFor": "24h",
+            "preconditions": [
+                {"name": "a", "components": ["api"], "object": object(ready, "object.status.ended", "1h30m")},
+                {"name": "b", "health": {"components": ["api"]}},
+            ],
+            "freezeWindows": [{"name": "weekend", "cron": "0 18 * * FRI", "duration": "62h", "timeZone": "Europe/Paris"}],
+            "verify": {"http": [{"name": "health", "url": "http://x/health", "expression": "status == 200 && body.ok"}]},
+        });
+        assert_eq!(problems(&asked), Vec::<String>::new());
+    }
+}

@@ -69,7 +69,7 @@ pub struct ObjectSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub name: Option<String>,
-    /// Labels instead of a name: one of the objects that have them all must pass, the newest by `timestamp` is told.
+    /// Labels instead of a name: one of the objects that have them all must pass; the newest that does is told.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub selector: BTreeMap<String, String>,
@@ -102,7 +102,8 @@ pub struct CronJobSpec {
     /// top of that.
     #[schemars(length(min = 1, max = 32))]
     pub max_age: String,
-    /// Whether the hook starts a Job from it when it is stale, and waits for that.
+    /// Whether the hook starts a Job from it when it is stale or its last Job failed, and waits for that; for one that runs
+    /// already it only waits.
     #[serde(default)]
     pub run_if_stale: bool,
     /// How long that Job may take, for example `30m`, which is also the default.
@@ -120,7 +121,7 @@ pub struct JobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub name: Option<String>,
-    /// Labels instead of a name: the one that completed last counts.
+    /// Labels instead of a name: the newest that passes counts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub selector: BTreeMap<String, String>,
@@ -138,7 +139,7 @@ pub struct JobSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeSnapshotSpec {
-    /// The `PersistentVolumeClaim` that it is of; the newest snapshot counts.
+    /// The `PersistentVolumeClaim` that it is of; the newest snapshot that passes counts.
     #[schemars(length(min = 1, max = 253))]
     pub claim: String,
     /// Its namespace; that of the install where it is left out.
@@ -150,7 +151,7 @@ pub struct VolumeSnapshotSpec {
     pub max_age: String,
 }
 
-/// A completed `Backup` (`postgresql.cnpg.io/v1`) of a cluster; the newest counts.
+/// A completed `Backup` (`postgresql.cnpg.io/v1`) of a cluster; the newest that passes counts.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CnpgBackupSpec {
@@ -179,8 +180,8 @@ pub struct CnpgClusterSpec {
     pub namespace: Option<String>,
 }
 
-/// A `Backup` (`velero.io/v1`) that completed without errors, has not expired and holds volume data of the namespace;
-/// the newest counts.
+/// A `Backup` (`velero.io/v1`) that completed without errors, has not expired, is of the namespace and holds volume
+/// snapshots; the newest that passes counts.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VeleroBackupSpec {

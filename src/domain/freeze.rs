@@ -21,7 +21,12 @@ impl Freeze {
     /// What is wrong with the expression or the zone.
     pub fn new(name: &str, cron: &str, time_zone: &str, lasts: SignedDuration) -> Result<Self, String> {
         let begins = Crontab::from_str(&format!("{cron} {time_zone}"));
-        let begins = begins.map_err(|error| error.to_string().replace('\n', " "))?;
+        let begins = begins.map_err(|error| {
+            let text = error.to_string();
+            // The parser draws the place on a line of its own; what is wrong comes after that.
+            let why = text.rsplit_once('^').map_or(text.as_str(), |(_, why)| why);
+            format!("'{cron}' in {time_zone}: {}", why.trim().replace('\n', " "))
+        })?;
         Ok(Self { name: name.to_owned(), begins, lasts })
     }
 

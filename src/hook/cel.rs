@@ -212,11 +212,12 @@ impl Path<'_> {
     fn until(&self, length: usize) -> String {
         let mut text = self.root.to_owned();
         for step in &self.steps[..length] {
-            text += &match step {
+            let part = match step {
                 Step::Field(name) => format!(".{name}"),
                 Step::Entry(name) => format!("[\"{name}\"]"),
                 Step::Index(index) => format!("[{index}]"),
             };
+            text.push_str(&part);
         }
         text
     }

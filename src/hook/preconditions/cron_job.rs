@@ -69,7 +69,7 @@ pub(super) async fn look(reader: &Reader<'_>, spec: &CronJobSpec, now: Timestamp
 }
 
 /// Why a `CronJob` is no evidence.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum NotFresh {
     /// It is out of use.
     Off(String),

@@ -85,11 +85,7 @@ mod tests {
         let with = |pointer: &str, value: Value| {
             let mut job = complete.clone();
             let (parent, last) = pointer.rsplit_once('/').unwrap();
-            if parent.is_empty() {
-                job[last] = value
-            } else {
-                job.pointer_mut(parent).unwrap()[last] = value
-            }
+            job.pointer_mut(parent).unwrap()[last] = value;
             job
         };
         for (job, max_age, expected) in [

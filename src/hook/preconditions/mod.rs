@@ -164,7 +164,7 @@ async fn look(
         velero::look(reader, backup, now).await
     } else if let Some(health) = &spec.health {
         health::look(reader, install.policy, health, &|message| {
-            say(Stage::Warning, format!("{}: {message}", spec.name))
+            say(Stage::Warning, format!("{}: {message}", spec.name));
         })
         .await
     } else {

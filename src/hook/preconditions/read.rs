@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
     /// One object, with its kind in it.
     pub(super) async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Value, Unread> {
         let got = bounded(self.api(kind, namespace).get(name)).await;
-        let object = got.map_err(|failed| self.unread(failed, "get", kind, namespace, Some(name)))?;
+        let object = got.map_err(|failed| unread(failed, "get", kind, namespace, Some(name)))?;
         Ok(value(kind, object))
     }
 
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<Value>, Unread> {
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let objects = all(&self.api(kind, namespace), &labels.join(",")).await;
-        let objects = objects.map_err(|failed| self.unread(failed, "list", kind, namespace, None))?;
+        let objects = objects.map_err(|failed| unread(failed, "list", kind, namespace, None))?;
         Ok(objects.into_iter().map(|object| value(kind, object)).collect())
     }
 
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         let kind = Kind { resource, namespaced: true, of: None };
         match all(&api, "").await {
             Ok(objects) => Ok(objects),
-            Err(failed) => match self.unread(failed, "list", &kind, self.namespace, None) {
+            Err(failed) => match unread(failed, "list", &kind, self.namespace, None) {
                 Unread::NoKind(_) => Ok(vec![]),
                 unread => Err(unread),
             },
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
     /// Makes an object.
     pub(super) async fn create(&self, kind: &Kind, namespace: &str, object: &DynamicObject) -> Result<Value, Unread> {
         let made = bounded(self.api(kind, namespace).create(&PostParams::default(), object)).await;
-        let made = made.map_err(|failed| self.unread(failed, "create", kind, namespace, None))?;
+        let made = made.map_err(|failed| unread(failed, "create", kind, namespace, None))?;
         Ok(value(kind, made))
     }
 
@@ -155,27 +155,28 @@ impl<'a> Reader<'a> {
             Api::all_with(self.client.clone(), &kind.resource)
         }
     }
+}
 
-    fn unread(&self, failed: Failed, verb: &str, kind: &Kind, namespace: &str, name: Option<&str>) -> Unread {
-        let ApiResource { group, plural, kind: title, .. } = &kind.resource;
-        let resource = if group.is_empty() { plural.clone() } else { format!("{plural}.{group}") };
-        let place = kind.place(namespace);
-        let error = match failed {
-            Failed::Api(kube::Error::Api(error)) => error,
-            failed => return Unread::Other(format!("cannot {verb} {resource}{place}: {failed}")),
-        };
-        // A missing object is named in the answer, a missing kind is not.
-        let names_object = error.details.as_ref().is_some_and(|details| !details.name.is_empty());
-        match (error.code, name) {
-            (404, Some(name)) if names_object => Unread::NoObject(format!("there is no {title} {name}{place}")),
-            (404, _) if error.reason != "NotFound" || !names_object => kind.missing(),
-            (409, _) if error.reason == "AlreadyExists" => Unread::Exists,
-            (403, _) => Unread::Forbidden(format!(
-                "the hook may not {verb} {resource}{place}: give its ServiceAccount that right ({})",
-                said(&kube::Error::Api(error))
-            )),
-            _ => Unread::Other(format!("cannot {verb} {resource}{place}: {}", said(&kube::Error::Api(error)))),
-        }
+/// What came of a request, in words.
+fn unread(failed: Failed, verb: &str, kind: &Kind, namespace: &str, name: Option<&str>) -> Unread {
+    let ApiResource { group, plural, kind: title, .. } = &kind.resource;
+    let resource = if group.is_empty() { plural.clone() } else { format!("{plural}.{group}") };
+    let place = kind.place(namespace);
+    let error = match failed {
+        Failed::Api(kube::Error::Api(error)) => error,
+        failed => return Unread::Other(format!("cannot {verb} {resource}{place}: {failed}")),
+    };
+    // A missing object is named in the answer, a missing kind is not.
+    let names_object = error.details.as_ref().is_some_and(|details| !details.name.is_empty());
+    match (error.code, name) {
+        (404, Some(name)) if names_object => Unread::NoObject(format!("there is no {title} {name}{place}")),
+        (404, _) if error.reason != "NotFound" || !names_object => kind.missing(),
+        (409, _) if error.reason == "AlreadyExists" => Unread::Exists,
+        (403, _) => Unread::Forbidden(format!(
+            "the hook may not {verb} {resource}{place}: give its ServiceAccount that right ({})",
+            said(&kube::Error::Api(error))
+        )),
+        _ => Unread::Other(format!("cannot {verb} {resource}{place}: {}", said(&kube::Error::Api(error)))),
     }
 }
 

@@ -1,9 +1,5 @@
 use super::*;
 
-fn now() -> Timestamp {
-    "2026-07-17T12:00:00Z".parse().unwrap()
-}
-
 fn cron_job(status: &Value) -> Value {
     json!({
         "metadata": {"name": "pg-backup", "uid": "c1"},
@@ -31,13 +27,9 @@ fn job(name: &str, condition: Option<&str>, at: &str) -> Value {
     json!({"metadata": {"name": name, "uid": name, "ownerReferences": owners}, "status": status})
 }
 
-fn judged(cron_job: &Value, jobs: &[Value]) -> Result<String, NotFresh> {
-    let jobs: Vec<&Value> = jobs.iter().filter(|job| is_of(job, cron_job)).collect();
-    judge(cron_job, &jobs, &Limit::read("24h").unwrap(), now()).map(|proof| proof.message)
-}
-
 #[test]
 fn only_a_success_a_short_time_ago_is_evidence() {
+    let (now, limit) = ("2026-07-17T12:00:00Z".parse().unwrap(), Limit::read("24h").unwrap());
     let at = |time: &str| cron_job(&json!({"lastSuccessfulTime": time, "lastScheduleTime": "2026-07-17T11:00:00Z"}));
     let fresh = Ok("CronJob pg-backup last succeeded: 3 h old, at most 24 h".to_owned());
     let stale = |text: &str| Err(NotFresh::Stale(text.to_owned()));
@@ -76,7 +68,9 @@ fn only_a_success_a_short_time_ago_is_evidence() {
             stale(failed),
         ),
     ] {
-        assert_eq!(judged(&cron_job, &jobs), expected, "{cron_job} {jobs:?}");
+        let own: Vec<&Value> = jobs.iter().filter(|job| is_of(job, &cron_job)).collect();
+        let found = judge(&cron_job, &own, &limit, now).map(|proof| proof.message);
+        assert_eq!(found, expected, "{cron_job} {jobs:?}");
     }
 }
 
