@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
+use super::expression;
 use super::parse::Reader;
 use super::{PlatformRelease, PreconditionSpec, UpgradePolicySpec};
 use crate::domain::freeze::Freeze;
@@ -43,6 +44,15 @@ impl Reader<'_> {
                 Err(error) => self.problem(format!("{path}.cron"), format!("cannot be read: {error}")),
             }
         }
+        for (index, check) in spec.verify.http.iter().enumerate() {
+            let path = format!("spec.verify.http[{index}]");
+            if let Some(text) = &check.timeout {
+                self.duration(format!("{path}.timeout"), text);
+            }
+            if let Some(text) = &check.expression {
+                self.expression(format!("{path}.expression"), text, &["body", "status"]);
+            }
+        }
         demands
     }
 
@@ -63,6 +73,9 @@ impl Reader<'_> {
         for (field, text) in times(spec) {
             self.duration(format!("{path}.{field}"), text);
         }
+        for (field, text) in expressions(spec) {
+            self.expression(format!("{path}.{field}"), text, &["object", "now"]);
+        }
         let components = self.named_components(&format!("{path}.components"), &spec.components);
         if let Some(health) = &spec.health {
             let _ = self.named_components(&format!("{path}.health.components"), &health.components);
@@ -74,9 +87,22 @@ impl Reader<'_> {
         names.iter().enumerate().filter_map(|(index, name)| self.peer(format!("{path}[{index}]"), name)).collect()
     }
 
+    fn expression(&mut self, path: String, text: &str, variables: &[&str]) {
+        if let Err(message) = expression::check(text, variables) {
+            self.problem(path, message);
+        }
+    }
+
     fn duration(&mut self, path: impl Into<String>, text: &str) -> Option<SignedDuration> {
         duration(text).map_err(|message| self.problem(path, message)).ok()
     }
+}
+
+/// The CEL expressions in a precondition, with their fields.
+fn expressions(spec: &PreconditionSpec) -> Vec<(&'static str, &str)> {
+    let Some(object) = &spec.object else { return vec![] };
+    let timestamp = object.timestamp.as_deref().map(|text| ("object.timestamp", text));
+    [("object.ready", object.ready.as_str())].into_iter().chain(timestamp).collect()
 }
 
 /// The lengths of time in a precondition, with their fields.

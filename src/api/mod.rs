@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 mod demands;
+pub mod expression;
 mod misfit;
 mod parse;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]

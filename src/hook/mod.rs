@@ -1,5 +1,7 @@
 //! What runs beside a sync: before it (`presync`), after it (`verify`), and in front of a pod (`wait`).
 
+pub mod cel;
+
 /// What a command of the hook came to. The numbers are its exit codes (design section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -1,0 +1,152 @@
+use serde_json::json;
+
+use super::*;
+
+fn object() -> Value {
+    json!({
+        "metadata": {"name": "nightly", "annotations": {"a.b/c": "yes"}, "creationTimestamp": "2026-07-17T10:00:00Z"},
+        "spec": {"replicas": 3, "ratio": 0.5, "big": u64::MAX, "suspend": false},
+        "status": {
+            "phase": "Completed",
+            "errors": 0,
+            "nothing": null,
+            "stoppedAt": "2026-07-17T12:00:00.25+02:00",
+            "conditions": [
+                {"type": "Ready", "status": "True"},
+                {"type": "LastBackupSucceeded", "status": "False", "reason": "NoSpace"},
+            ],
+        },
+    })
+}
+
+fn holds(text: &str) -> Result<bool, CelError> {
+    let (object, now) = (object(), json!("2026-07-17T13:00:00Z"));
+    Expression::compile(text)?.holds(&[("object", &object), ("now", &now)])
+}
+
+fn time(text: &str) -> Result<Timestamp, CelError> {
+    Expression::compile(text)?.time(&[("object", &object())])
+}
+
+#[test]
+fn expressions_are_true_or_false() {
+    for (text, expected) in [
+        ("object.status.phase == 'Completed'", true),
+        ("object.status.phase != 'Completed'", false),
+        ("object.status.errors == 0", true),
+        ("object.spec.replicas >= 3 && object.spec.replicas < 4.5", true),
+        ("object.spec.ratio == 0.5", true),
+        ("object.spec.big > 1", true),
+        ("!object.spec.suspend", true),
+        ("object.metadata.annotations['a.b/c'] == 'yes'", true),
+        ("object.status.conditions[0].type == 'Ready'", true),
+        ("object.status.conditions.exists(c, c.type == 'LastBackupSucceeded' && c.status == 'True')", false),
+        ("object.status.conditions.all(c, c.status in ['True', 'False'])", true),
+        ("object.status.conditions.filter(c, c.status == 'True').size() == 1", true),
+        ("has(object.status.error)", false),
+        ("!has(object.status.error) || object.status.error == ''", true),
+        // What is missing on one side does not matter when the other side decides.
+        ("object.status.error == '' || object.status.phase == 'Completed'", true),
+        ("object.status.error == '' && object.status.phase == 'Failed'", false),
+        ("object.status.nothing == null", true),
+        ("object.metadata.name.matches('^night')", true),
+        ("timestamp(object.status.stoppedAt) < timestamp('2026-07-17T11:00:00Z')", true),
+        ("now - timestamp(object.metadata.creationTimestamp) == duration('3h')", true),
+        ("timestamp(now) > timestamp(object.metadata.creationTimestamp) + duration('2h59m')", true),
+        ("type(object.status.errors) == int", true),
+    ] {
+        assert_eq!(holds(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_neither_true_nor_false() {
+    for (text, message) in [
+        ("object.status.error == ''", "object.status.error: no such key"),
+        ("object.status.error != 'x'", "object.status.error: no such key"),
+        ("!object.status.done", "object.status.done: no such key"),
+        ("object.stauts.phase == 'Completed'", "object.stauts: no such key"),
+        ("object.stauts.phase.more == 'Completed'", "object.stauts: no such key"),
+        ("object.status.phase == 'Completed' && object.status.done", "object.status.done: no such key"),
+        ("object.metadata.labels['a'] == 'b'", "object.metadata.labels: no such key"),
+        ("object.metadata.annotations['x.y/z'] == 'b'", "object.metadata.annotations[\"x.y/z\"]: no such key"),
+        ("object.status.conditions[7].type == 'Ready'", "object.status.conditions[7]: no such key"),
+        ("object.status.conditions.all(c, c.reason == 'NoSpace')", "c.reason: no such key"),
+        (
+            "object.status.phase.name == 'x'",
+            "object.status.phase.name: no such key, because object.status.phase is text",
+        ),
+        (
+            "object.status.nothing.name == 'x'",
+            "object.status.nothing.name: no such key, because object.status.nothing is null",
+        ),
+        (
+            "object.status.conditions.type == 'x'",
+            "object.status.conditions.type: no such key, because object.status.conditions is a list",
+        ),
+        ("timestamp(object.status.completed) < now", "object.status.completed: no such key"),
+        ("size(object.status.items) == 0", "object.status.items: no such key"),
+    ] {
+        let error = holds(text).unwrap_err();
+        assert_eq!(error.to_string(), message, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_told() {
+    for (text, message) in [
+        ("object.status.phase", "'object.status.phase' is the text 'Completed', but must be true or false"),
+        ("object.status.errors", "'object.status.errors' is 0, but must be true or false"),
+        ("object.status.nothing", "'object.status.nothing' is null, but must be true or false"),
+        ("object.status", "'object.status' is a map, but must be true or false"),
+        ("now", "'now' is a timestamp, but must be true or false"),
+        ("object.status.phase > 3", "'object.status.phase > 3' cannot be evaluated: "),
+        ("timestamp(object.status.phase) < now", "'timestamp(object.status.phase) < now' cannot be evaluated: "),
+        ("body.status == 'ok'", "'body.status == 'ok'' cannot be evaluated: "),
+        ("fresh(object)", "'fresh(object)' cannot be evaluated: "),
+        ("1 / 0 == 1", "'1 / 0 == 1' cannot be evaluated: "),
+        ("object.status.", "'object.status.' is no CEL expression: "),
+    ] {
+        let error = holds(text).unwrap_err().to_string();
+        assert!(error.starts_with(message) && !error.contains('\n'), "{text}: {error}");
+    }
+}
+
+#[test]
+fn times_are_timestamps_or_text() {
+    for text in [
+        "object.status.stoppedAt",
+        "timestamp(object.status.stoppedAt)",
+        "timestamp(object.metadata.creationTimestamp) + duration('250ms')",
+        "has(object.status.done) ? object.status.done : object.status.stoppedAt",
+    ] {
+        assert_eq!(time(text), Ok("2026-07-17T10:00:00.25Z".parse().unwrap()), "{text}");
+    }
+    for (text, message) in [
+        ("object.status.completed", "object.status.completed: no such key"),
+        (
+            "object.status.phase",
+            "'object.status.phase' is the text 'Completed', but must be a time such as 2026-07-17T12:00:00Z",
+        ),
+        ("object.status.errors", "'object.status.errors' is 0, but must be a time such as 2026-07-17T12:00:00Z"),
+    ] {
+        assert_eq!(time(text).unwrap_err().to_string(), message, "{text}");
+    }
+}
+
+#[test]
+fn answers_are_judged_by_body_and_status() {
+    let (body, status) = (json!({"status": "ok", "checks": [{"name": "db", "up": true}]}), json!(200));
+    let holds = |text: &str| Expression::compile(text).unwrap().holds(&[("body", &body), ("status", &status)]);
+    assert_eq!(holds("status == 200 && body.status == 'ok' && body.checks.all(c, c.up)"), Ok(true));
+    assert_eq!(holds("body.version == '2.3.0'").unwrap_err().to_string(), "body.version: no such key");
+}
+
+#[test]
+fn a_large_object_does_not_take_for_ever() {
+    let large = json!({"items": vec![1; 4000]});
+    let evaluate = |text: &str| Expression::compile(text).unwrap().holds(&[("object", &large)]);
+    assert_eq!(evaluate("object.items.all(a, a == 1)"), Ok(true));
+    let error = evaluate("object.items.all(a, object.items.all(b, a == b))").unwrap_err();
+    assert!(matches!(error, CelError::TooMuch { longest: 4000, .. }), "{error}");
+}
