@@ -21,6 +21,8 @@ mod release;
 pub mod rules;
 mod serve;
 pub mod status;
+pub mod verify;
+mod wait;
 pub mod webhook;
 
 use output::UntilClosed;
@@ -39,6 +41,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Verify(verify::Args),
+    Wait(wait::Args),
     Check(check::Args),
     Plan(plan::Args),
     Status(status::Args),
@@ -84,6 +88,8 @@ impl Cli {
     pub fn run(self, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
         match self.command {
             Command::Serve(args) => serve::run(&args, out),
+            Command::Verify(args) => verify::run(&args, out),
+            Command::Wait(args) => wait::run(&args, out),
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
             Command::Status(args) => status::run(&args, out),

@@ -12,6 +12,7 @@ pub mod index;
 pub mod inventory;
 pub mod ledger;
 pub mod object;
+pub mod pod;
 pub mod record;
 pub mod snapshot;
 #[cfg(test)]

@@ -1,6 +1,26 @@
 //! What runs beside a sync: before it (`presync`), after it (`verify`), and in front of a pod (`wait`).
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::PostParams;
+use kube::{Api, Client};
+
 pub mod cel;
+pub mod http;
+pub mod verify;
+pub mod wait;
+
+/// Who runs this: the user that the API server knows, and the pod's or machine's name.
+pub async fn who(client: &Client) -> Option<String> {
+    let host = std::env::var("HOSTNAME").ok();
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+    // Whoever is not told is not recorded: that is no reason to do nothing.
+    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok();
+    let user = review.and_then(|review| review.status?.user_info?.username);
+    match (user, host) {
+        (Some(user), Some(host)) => Some(format!("{user} ({host})")),
+        (user, host) => user.or(host),
+    }
+}
 
 /// What a command of the hook came to. The numbers are its exit codes (design section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::ListParams;
@@ -56,6 +57,11 @@ impl Cluster {
         self.runtime.block_on(all("Platforms", api))
     }
 
+    /// The namespace that the kubeconfig, or the pod, is in.
+    pub(in crate::cli) fn default_namespace(&self) -> String {
+        self.client.default_namespace().to_owned()
+    }
+
     /// Runs `question` with a client of the cluster.
     pub(in crate::cli) fn block_on<T>(&self, question: impl AsyncFnOnce(Client) -> T) -> T {
         self.runtime.block_on(question(self.client.clone()))
@@ -70,7 +76,19 @@ impl Cluster {
         Ok(state)
     }
 
-    async fn install(&self, namespace: &str) -> anyhow::Result<Install> {
+    /// The policies and the releases of the cluster.
+    pub(in crate::cli) async fn rules(&self) -> anyhow::Result<(Vec<UpgradePolicy>, Vec<PlatformRelease>)> {
+        let policies = all("UpgradePolicies", Api::all(self.client.clone())).await?;
+        Ok((policies, all("PlatformReleases", Api::all(self.client.clone())).await?))
+    }
+
+    /// The pods in a namespace.
+    pub(in crate::cli) async fn pods(&self, namespace: &str) -> anyhow::Result<Vec<Pod>> {
+        self.typed("pods", namespace).await
+    }
+
+    /// What is in a namespace.
+    pub(in crate::cli) async fn install(&self, namespace: &str) -> anyhow::Result<Install> {
         let mut install = Install::default();
         let inventory = &mut install.inventory;
         for kind in WorkloadKind::ALL {

@@ -7,6 +7,8 @@ use anyhow::bail;
 use crate::cluster::files::{Install, Source};
 use crate::domain::policy::Policy;
 
+pub(super) mod database;
+pub(super) mod governed;
 pub(super) mod live;
 pub(super) mod policies;
 

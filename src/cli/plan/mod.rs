@@ -20,7 +20,7 @@ use crate::domain::view::WorkloadId;
 
 mod mermaid;
 mod report;
-mod target;
+pub(super) mod target;
 mod text;
 
 /// Tell the ordered legal steps from the state of a platform to a target, up or back.

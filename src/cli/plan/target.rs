@@ -15,7 +15,7 @@ use crate::domain::view::View;
 
 /// One target as it was written.
 #[derive(Clone, Debug)]
-pub(super) enum Target {
+pub(in crate::cli) enum Target {
     /// One component's version.
     Component(String, String),
     /// A release, or a version for all that number alike.
@@ -34,17 +34,17 @@ impl FromStr for Target {
 }
 
 /// All that says where to go.
-pub(super) struct Asked<'a> {
-    pub(super) texts: &'a [Target],
-    pub(super) manifests: Option<&'a Install>,
-    pub(super) releases: &'a [PlatformRelease],
+pub(in crate::cli) struct Asked<'a> {
+    pub(in crate::cli) texts: &'a [Target],
+    pub(in crate::cli) manifests: Option<&'a Install>,
+    pub(in crate::cli) releases: &'a [PlatformRelease],
 }
 
 type Versions = BTreeMap<ComponentId, Version>;
 
 impl Asked<'_> {
     /// The version of each component that is meant; what cannot be understood is told.
-    pub(super) fn versions(&self, policy: &Policy, view: &View) -> Result<Versions, String> {
+    pub(in crate::cli) fn versions(&self, policy: &Policy, view: &View) -> Result<Versions, String> {
         let mut all = Versions::new();
         if let Some(install) = self.manifests {
             all.extend(of_manifests(policy, install)?);

@@ -1,0 +1,115 @@
+//! The answer of `verify`, for people and for programs.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::cli::Output;
+use crate::cli::output::{COLUMNS, wrap};
+use crate::hook::Exit;
+use crate::hook::verify::{Check, Standing, Table, Verified};
+
+/// What `verify` has to say.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// Whether all is well.
+    pub verified: bool,
+    /// The exit code.
+    #[serde(rename = "exitCode", serialize_with = "code")]
+    pub exit: Exit,
+    /// In one line.
+    pub message: String,
+    /// Where it looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The policy's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// What should run; nothing where it should be what the workloads ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Each check.
+    pub checks: Table,
+    /// What else there is to say.
+    pub notes: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn code<S: serde::Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(*exit as u8)
+}
+
+impl Told {
+    /// What was found in `namespace`.
+    #[must_use]
+    pub fn of(namespace: &str, found: &Verified) -> Self {
+        Self {
+            verified: found.table.holds(),
+            exit: found.table.exit(),
+            message: found.table.summary(),
+            namespace: Some(namespace.to_owned()),
+            policy: Some(found.sight.policy.name.clone()),
+            target: found.sight.wanted.target.clone(),
+            checks: found.table.clone(),
+            notes: vec![],
+        }
+    }
+
+    /// That nothing could be found, for this.
+    #[must_use]
+    pub fn failed(error: String) -> Self {
+        Self {
+            verified: false,
+            exit: Exit::CouldNot,
+            message: format!("not verified: {error}"),
+            namespace: None,
+            policy: None,
+            target: None,
+            checks: Table::default(),
+            notes: vec![],
+        }
+    }
+}
+
+/// Prints it as JSON.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print_json(told: &Told, out: &mut Output<'_>) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, told)?;
+    writeln!(out)
+}
+
+/// Prints it as a table.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(told: &Told, out: &mut Output<'_>) -> io::Result<()> {
+    let paint = out.paint;
+    if let (Some(namespace), Some(policy)) = (&told.namespace, &told.policy) {
+        let target = told.target.as_deref().unwrap_or("what its workloads ask for");
+        writeln!(out, "{}", paint.strong(&format!("{namespace}, policy {policy}: {target}")))?;
+    }
+    let width = told.checks.0.iter().map(|row| row.of.chars().count()).max().unwrap_or_default();
+    // "  ok    NAME  restarts  "
+    let before = 8 + width + 2 + 8 + 2;
+    for row in &told.checks.0 {
+        let mark = match row.standing {
+            Standing::Holds => paint.good("ok   "),
+            Standing::Fails => paint.bad("NO   "),
+            Standing::Unknown => paint.caution("?    "),
+        };
+        let mut lines = wrap(&row.found, COLUMNS.saturating_sub(before).max(30)).into_iter();
+        let check: Check = row.check;
+        writeln!(out, "  {mark} {:width$}  {check:<8}  {}", row.of, lines.next().unwrap_or_default())?;
+        for line in lines {
+            writeln!(out, "{:before$}{line}", "")?;
+        }
+    }
+    for note in &told.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    let shown = if told.verified { paint.good(&told.message) } else { paint.bad(&told.message) };
+    writeln!(out, "{shown}")
+}
