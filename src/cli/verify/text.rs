@@ -113,3 +113,64 @@ pub fn print(told: &Told, out: &mut Output<'_>) -> io::Result<()> {
     let shown = if told.verified { paint.good(&told.message) } else { paint.bad(&told.message) };
     writeln!(out, "{shown}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Paint;
+    use crate::hook::verify::Row;
+
+    fn told(rows: Vec<Row>) -> Told {
+        let table = Table(rows);
+        Told {
+            verified: table.holds(),
+            exit: table.exit(),
+            message: table.summary(),
+            namespace: Some("stoa-system".to_owned()),
+            policy: Some("stoa".to_owned()),
+            target: Some("2026.07".to_owned()),
+            checks: table,
+            notes: vec![],
+        }
+    }
+
+    fn row(of: &str, check: Check, standing: Standing, found: &str) -> Row {
+        Row { of: of.to_owned(), check, standing, found: found.to_owned() }
+    }
+
+    fn rows() -> Vec<Row> {
+        vec![
+            row("control-plane-api", Check::Version, Standing::Holds, "running 2.3.0 (2/2 pods)"),
+            row("stoa-gateway", Check::Version, Standing::Fails, "wanted 2.3.0: running 2.2.0 (2/2 pods)"),
+            row("stoa-gateway", Check::Rollout, Standing::Fails, "its rollout to 2.3.0 is held"),
+            row(
+                "health",
+                Check::Http,
+                Standing::Fails,
+                "http://stoa-gateway.stoa-system.svc:8080/health: answered 503, and should 200",
+            ),
+            row("database", Check::Schema, Standing::Unknown, "wanted 4f1c, not looked at: DATABASE_URL is empty"),
+        ]
+    }
+
+    fn printed(told: &Told, print: impl Fn(&Told, &mut Output<'_>) -> io::Result<()>) -> String {
+        let mut text = Vec::new();
+        print(told, &mut Output::new(&mut text, Paint::default())).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn people_see_a_table() {
+        let good: Vec<Row> = rows().into_iter().take(1).collect();
+        let mut noted = told(good);
+        noted.notes.push("the guard has not written down every move as complete yet: is it running?".to_owned());
+        let failed = Told::failed("cannot list UpgradePolicies: connection refused".to_owned());
+        let all = [told(rows()), noted, failed].map(|told| printed(&told, print));
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn programs_get_json() {
+        insta::assert_snapshot!(printed(&told(rows()), print_json));
+    }
+}
