@@ -142,7 +142,7 @@ impl Asker {
     /// Whether the answer is as it should be; either way what was found.
     fn judged(&self, answer: &Answer) -> Result<String, String> {
         if answer.status != self.status {
-            return Err(format!("answered {}, and should {}", answer.status, self.status));
+            return Err(format!("answered {}, wanted {}", answer.status, self.status));
         }
         let Some(expression) = &self.expression else { return Ok(format!("answered {}", answer.status)) };
         let body: Value = serde_json::from_slice(&answer.body)

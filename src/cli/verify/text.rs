@@ -147,7 +147,7 @@ mod tests {
                 "health",
                 Check::Http,
                 Standing::Fails,
-                "http://stoa-gateway.stoa-system.svc:8080/health: answered 503, and should 200",
+                "http://stoa-gateway.stoa-system.svc:8080/health: answered 503, wanted 200",
             ),
             row("database", Check::Schema, Standing::Unknown, "wanted 4f1c, not looked at: DATABASE_URL is empty"),
         ]

@@ -5,25 +5,23 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::Redirect;
 use axum::routing::get;
-use futures::stream;
+use axum::serve::Listener;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::*;
-use crate::server::devcert::DevelopmentCertificate;
-use crate::server::metrics::Metrics;
-use crate::server::readiness::Readiness;
-use crate::server::shutdown::Signal;
-use crate::server::{Server, ServerOptions};
 
 /// A server on the loopback that is well, not well, slow, elsewhere, or talks too much.
 struct Target {
     address: SocketAddr,
     task: JoinHandle<()>,
     folder: Option<TempDir>,
-    _signals: Option<mpsc::UnboundedSender<Signal>>,
 }
 
 impl Drop for Target {
@@ -57,22 +55,50 @@ async fn plain() -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move { axum::serve(listener, routes()).await.unwrap() });
-    Target { address, task, folder: None, _signals: None }
+    Target { address, task, folder: None }
 }
 
 /// The same over TLS; its authority is in `ca.crt`.
 async fn encrypted() -> Target {
-    let _ = ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
-    DevelopmentCertificate::make(&["localhost".to_owned()], 1).unwrap().write(folder.path()).unwrap();
-    let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let options = ServerOptions::new(free, free, folder.path().to_owned());
-    let server = Server::bind(options, Readiness::new(), Metrics::new()).await.unwrap();
-    let address = server.https_address();
-    let (signals, mut received) = mpsc::unbounded_channel();
-    let signal_stream = stream::poll_fn(move |cx| received.poll_recv(cx));
-    let task = tokio::spawn(async move { drop(server.serve(routes(), signal_stream).await) });
-    Target { address, task, folder: Some(folder), _signals: Some(signals) }
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(folder.path().join("ca.crt"), authority.pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![leaf.der().clone()], key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move { axum::serve(Encrypted { listener, acceptor }, routes()).await.unwrap() });
+    Target { address, task, folder: Some(folder) }
+}
+
+struct Encrypted {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for Encrypted {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    /// The next connection on which the client believes the server.
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, peer) = self.listener.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, peer);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
 }
 
 fn spec(url: String) -> HttpCheckSpec {

@@ -114,7 +114,12 @@ impl Table {
     /// What is waited for, in one line.
     #[must_use]
     pub fn waits_for(&self) -> String {
-        let open: Vec<String> = self.open().map(Row::told).collect();
+        let watched = |row: &&Row| row.check == Check::Restarts && row.standing == Standing::Unknown;
+        let open: Vec<String> = self.open().filter(|row| !watched(row)).map(Row::told).collect();
+        if open.is_empty() {
+            let watched: Vec<&str> = self.open().map(|row| row.of.as_str()).collect();
+            return format!("the restarts of {} are watched", watched.join(", "));
+        }
         let shown = open.iter().take(MOST_TOLD).cloned().collect::<Vec<_>>().join("; ");
         if open.len() > MOST_TOLD { format!("{shown}; and {} more", open.len() - MOST_TOLD) } else { shown }
     }
@@ -122,12 +127,11 @@ impl Table {
     /// What it came to, in one line.
     #[must_use]
     pub fn summary(&self) -> String {
-        let open = self.open().count();
-        match (open, self.0.len()) {
+        match (self.open().count(), self.0.len()) {
+            (0, 1) => "verified: the one check holds".to_owned(),
             (0, all) => format!("verified: all {all} checks hold"),
-            (open, all) => {
-                format!("not verified: {open} of {all} checks {} not hold", if open == 1 { "does" } else { "do" })
-            }
+            (1, all) => format!("not verified: 1 of {all} checks does not hold"),
+            (open, all) => format!("not verified: {open} of {all} checks do not hold"),
         }
     }
 }

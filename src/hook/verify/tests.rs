@@ -142,7 +142,7 @@ fn what_is_wrong_is_told_where_it_is_wrong() {
         ("no pods to be seen", Exit::Policy, |sight| sight.pods.clear()),
         ("restarts", Exit::Policy, |sight| sight.pods[1].containers[0].restarts = 3),
         ("a new pod that was restarted", Exit::Policy, |sight| sight.pods.push(pod("a3", "api", 1))),
-        ("HTTP", Exit::Policy, |sight| sight.http[0].found = Err(Wrong::Answer("answered 503, and should 200".into()))),
+        ("HTTP", Exit::Policy, |sight| sight.http[0].found = Err(Wrong::Answer("answered 503, wanted 200".into()))),
         ("HTTP that cannot be asked", Exit::CouldNot, |sight| {
             sight.http[0].found = Err(Wrong::Asking("cannot read caFile /ca.crt".into()));
         }),
