@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod crds;
+pub mod database;
 pub mod domain;
 pub mod hook;
 pub mod report;

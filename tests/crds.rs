@@ -4,12 +4,12 @@
 #[allow(dead_code, unused_imports, reason = "what other test files use")]
 mod support;
 
+#[path = "crds/agreement.rs"]
+mod agreement;
 #[path = "crds/content.rs"]
 mod content;
 #[path = "crds/diff.rs"]
 mod diff;
-#[path = "crds/agreement.rs"]
-mod agreement;
 #[path = "crds/live.rs"]
 mod live;
 #[path = "crds/objects.rs"]

@@ -14,13 +14,14 @@ struct Layer {
 }
 
 /// All layers, innermost first. A layer may always use itself.
-const LAYERS: [Layer; 9] = [
+const LAYERS: [Layer; 10] = [
     Layer { name: "domain", may_use: &[], pure: true },
     Layer { name: "api", may_use: &["domain"], pure: false },
     Layer { name: "cluster", may_use: &["api", "domain"], pure: false },
     Layer { name: "crds", may_use: &["cluster", "api", "report"], pure: false },
     Layer { name: "report", may_use: &[], pure: false },
-    Layer { name: "hook", may_use: &["crds", "report", "cluster", "api", "domain"], pure: false },
+    Layer { name: "database", may_use: &[], pure: false },
+    Layer { name: "hook", may_use: &["crds", "database", "report", "cluster", "api", "domain"], pure: false },
     Layer { name: "admission", may_use: &["cluster", "api", "domain"], pure: false },
     Layer { name: "controller", may_use: &["cluster", "api", "domain"], pure: false },
     Layer { name: "server", may_use: &[], pure: false },

@@ -25,6 +25,8 @@ mod release;
 pub mod rules;
 mod serve;
 pub mod status;
+pub mod verify;
+mod wait;
 pub mod webhook;
 
 use output::UntilClosed;
@@ -44,6 +46,8 @@ pub struct Cli {
 enum Command {
     Serve(serve::Args),
     Presync(presync::Args),
+    Verify(verify::Args),
+    Wait(wait::Args),
     Check(check::Args),
     Plan(plan::Args),
     Status(status::Args),
@@ -92,6 +96,8 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args, out),
             Command::Presync(args) => presync::run(&args, out),
+            Command::Verify(args) => verify::run(&args, out),
+            Command::Wait(args) => wait::run(&args, out),
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
             Command::Status(args) => status::run(&args, out),

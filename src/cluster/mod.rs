@@ -13,6 +13,7 @@ pub mod index;
 pub mod inventory;
 pub mod ledger;
 pub mod object;
+pub mod pod;
 pub mod prepared;
 pub mod record;
 pub mod snapshot;

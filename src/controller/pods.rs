@@ -17,6 +17,7 @@ use tracing::warn;
 use super::status::{PodImage, PodImages};
 use crate::cluster::feed::may_be_governed;
 use crate::cluster::inventory::Inventory;
+use crate::cluster::pod::owner;
 use crate::domain::image::ImageRef;
 use crate::domain::matching::governed;
 use crate::domain::policy::Policy;
@@ -24,8 +25,6 @@ use crate::domain::view::WorkloadId;
 
 /// Pods in one answer to a list.
 const PAGE_SIZE: u32 = 250;
-/// The label that a Deployment gives its ReplicaSets, and the kind of that owner.
-const HASHES: [(&str, &str); 2] = [("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")];
 
 /// What is kept of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,19 +150,6 @@ fn record(pod: &Pod) -> Option<PodRecord> {
     Some(PodRecord { owner, containers: containers.collect() })
 }
 
-/// The workload that `pod` is of: its owner, or the one behind its ReplicaSet.
-fn owner(pod: &Pod) -> Option<WorkloadId> {
-    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
-    if owner.kind != "ReplicaSet" {
-        return Some(WorkloadId { kind: owner.kind.clone(), name: owner.name.clone() });
-    }
-    HASHES.iter().find_map(|(label, kind)| {
-        let hash = pod.labels().get(*label)?;
-        let name = owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
-        Some(WorkloadId { kind: (*kind).to_owned(), name: name.to_owned() })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -189,21 +175,6 @@ mod tests {
 
     fn owner_json(kind: &str, name: &str) -> Value {
         json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "u", "controller": true})
-    }
-
-    #[test]
-    fn a_pod_is_of_the_workload_behind_it() {
-        for (kind, name, labels, expected) in [
-            ("ReplicaSet", "api-v2-6d4b75cb6d", json!({"pod-template-hash": "6d4b75cb6d"}), Some("deployment/api-v2")),
-            ("ReplicaSet", "api-6d4b75cb6d", json!({"rollouts-pod-template-hash": "6d4b75cb6d"}), Some("rollout/api")),
-            ("ReplicaSet", "by-hand", json!({}), None),
-            ("ReplicaSet", "6d4b75cb6d", json!({"pod-template-hash": "6d4b75cb6d"}), None),
-            ("StatefulSet", "keycloak", json!({}), Some("statefulset/keycloak")),
-            ("DaemonSet", "gateway", json!({}), Some("daemonset/gateway")),
-        ] {
-            let found = owner(&pod(&owner_json(kind, name), &labels, "Running")).map(|id| id.to_string());
-            assert_eq!(found.as_deref(), expected, "{kind} {name}");
-        }
     }
 
     #[test]

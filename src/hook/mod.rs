@@ -5,9 +5,12 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 pub mod cel;
+pub mod http;
 pub mod preconditions;
 pub mod presync;
 pub mod recipe;
+pub mod verify;
+pub mod wait;
 
 /// Who runs this: the user that the API server knows, and the pod's or machine's name.
 pub async fn who(client: &Client) -> Option<String> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::serde::de::DeserializeOwned;
@@ -140,7 +141,19 @@ impl Cluster {
         }
     }
 
-    async fn install(&self, namespace: &str) -> anyhow::Result<Install> {
+    /// The policies and the releases of the cluster.
+    pub(in crate::cli) async fn rules(&self) -> anyhow::Result<(Vec<UpgradePolicy>, Vec<PlatformRelease>)> {
+        let policies = all("UpgradePolicies", Api::all(self.client.clone())).await?;
+        Ok((policies, all("PlatformReleases", Api::all(self.client.clone())).await?))
+    }
+
+    /// The pods in a namespace.
+    pub(in crate::cli) async fn pods(&self, namespace: &str) -> anyhow::Result<Vec<Pod>> {
+        self.typed("pods", namespace).await
+    }
+
+    /// What is in a namespace.
+    pub(in crate::cli) async fn install(&self, namespace: &str) -> anyhow::Result<Install> {
         let mut install = Install { inventory: Inventory::live(), ..Install::default() };
         let inventory = &mut install.inventory;
         for kind in WorkloadKind::ALL {

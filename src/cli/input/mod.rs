@@ -11,6 +11,8 @@ use crate::crds::content;
 use crate::domain::policy::Policy;
 use crate::domain::view::View;
 
+pub(super) mod database;
+pub(super) mod governed;
 pub(super) mod live;
 pub(super) mod policies;
 pub(super) mod values;

@@ -141,7 +141,8 @@ impl Work<'_> {
         let mut recorded = Vec::new();
         for crd in applied.crds {
             // Others may own more of it than was given: what is there now is what counts from here on.
-            let live = if errand.dry_run || crd.action == Action::Unchanged { None } else { self.live(&crd.name).await? };
+            let live =
+                if errand.dry_run || crd.action == Action::Unchanged { None } else { self.live(&crd.name).await? };
             let content = live.as_ref().map_or(crd.digest, digest);
             recorded.push(PlatformCrd { name: crd.name, content });
         }

@@ -1,0 +1,190 @@
+//! `upgrade-guard wait`: holds a pod until what it needs is there.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, Client};
+
+use super::input::database::Database;
+use super::input::governed::Governed;
+use super::input::live;
+use super::verify::Progress;
+use super::{Outcome, Output};
+use crate::api::duration;
+use crate::cluster::error::said;
+use crate::database::revision::revision;
+use crate::database::url::DatabaseUrl;
+use crate::domain::policy::ComponentId;
+use crate::domain::version::Version;
+use crate::hook::Exit;
+use crate::hook::wait::{ComponentNeed, CrdNeed, Need, Waited, component, crd, schema, until_met, upstream};
+
+/// How long the database or the API server may take to answer once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Wait until what a pod needs is there; for its init container.
+///
+/// All that is given has to be met. An API server or a database that does not answer is waited for, too.
+///
+/// Exit code 0: everything is there. 4: something was not there, or of another version, when the time was over. 1: it
+/// could not be told in that time, or what is given cannot be followed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The schema has to be at this revision: this very one, because only the migrations know which come after it.
+    #[arg(long, value_name = "REVISION")]
+    schema_revision: Option<String>,
+
+    /// A CRD has to be established, and have this content, as `crds digest` prints it, where one is given.
+    #[arg(long, value_name = "NAME[=DIGEST]")]
+    crd: Vec<CrdNeed>,
+
+    /// A component has to run this version or a later one everywhere, with its rollout complete.
+    #[arg(long, value_name = "NAME>=VERSION")]
+    component: Vec<ComponentNeed>,
+
+    /// Wait for everything that the component named by --for needs in this `PlatformRelease`: its upstream components, its
+    /// CRDs, and the schema's revision where the environment names a database.
+    #[arg(long, value_name = "NAME", requires = "component_of")]
+    release: Option<String>,
+
+    /// The component that waits, for --release.
+    #[arg(long = "for", id = "component_of", value_name = "COMPONENT", requires = "release")]
+    component_of: Option<String>,
+
+    /// The policy, where several govern the namespace.
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+
+    /// The namespace of the install; that of the pod or the kubeconfig, or the only one that is governed.
+    #[arg(short, long)]
+    namespace: Option<String>,
+
+    #[command(flatten)]
+    database: Database,
+
+    /// How long to wait, for example 10m.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    timeout: SignedDuration,
+}
+
+pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    let waited = match waited(args) {
+        Ok(waited) => waited,
+        Err(error) => Waited { exit: Exit::CouldNot, message: format!("{error:#}") },
+    };
+    let paint = out.paint;
+    let shown = if waited.exit == Exit::Done { paint.good(&waited.message) } else { paint.bad(&waited.message) };
+    writeln!(out, "{shown}")?;
+    Ok(Outcome::Hook(waited.exit))
+}
+
+fn waited(args: &Args) -> anyhow::Result<Waited> {
+    // A database that nobody asks for may be named in any way.
+    let wants_database = args.schema_revision.is_some() || args.release.is_some();
+    let url = if wants_database { args.database.url()? } else { None };
+    if args.schema_revision.is_some() && url.is_none() {
+        bail!("--schema-revision needs a database: {}", args.database.remedy());
+    }
+    if args.schema_revision.is_none() && args.crd.is_empty() && args.component.is_empty() && args.release.is_none() {
+        bail!("nothing to wait for: give --schema-revision, --crd, --component, or --release with --for");
+    }
+    let patience = args.timeout.unsigned_abs();
+    if args.crd.is_empty() && args.component.is_empty() && args.release.is_none() {
+        // No cluster is asked for what only the database knows.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let look = async || Ok(of_schema(args, url.as_ref()).await);
+        return Ok(runtime.context("cannot start the asynchronous runtime")?.block_on(until_met(
+            look,
+            patience,
+            &mut Progress,
+        )));
+    }
+    let cluster = live::Cluster::connect()?;
+    Ok(cluster.block_on(async |client| {
+        let look = async || look(args, &cluster, &client, url.as_ref()).await.map_err(|error| format!("{error:#}"));
+        until_met(look, patience, &mut Progress).await
+    }))
+}
+
+async fn of_schema(args: &Args, url: Option<&DatabaseUrl>) -> Vec<Need> {
+    let mut needs = Vec::new();
+    if let (Some(wanted), Some(url)) = (&args.schema_revision, url) {
+        needs.push(at_revision(args, wanted, url).await);
+    }
+    needs
+}
+
+async fn at_revision(args: &Args, wanted: &str, url: &DatabaseUrl) -> Need {
+    schema(wanted, &revision(url, &args.database.revision_table, ANSWER_TIMEOUT).await)
+}
+
+/// Looks at every need once.
+async fn look(
+    args: &Args,
+    cluster: &live::Cluster,
+    client: &Client,
+    url: Option<&DatabaseUrl>,
+) -> anyhow::Result<Vec<Need>> {
+    let mut needs = of_schema(args, url).await;
+    let mut crds = args.crd.clone();
+    if !args.component.is_empty() || args.release.is_some() {
+        let governed = Governed::read(cluster, args.policy.as_deref(), args.namespace.as_deref()).await?;
+        let view = governed.install.inventory.view(&governed.policy, Timestamp::now());
+        needs.extend(args.component.iter().map(|wanted| component(&governed.policy, &view, wanted)));
+        if let (Some(release), Some(own)) = (&args.release, &args.component_of) {
+            let released = Released::of(&governed, release, own)?;
+            needs.extend(upstream(&governed.policy, &view, released.id, &released.version));
+            crds.extend(released.crds);
+            if let (Some(wanted), Some(url), None) = (&released.revision, url, &args.schema_revision) {
+                needs.push(at_revision(args, wanted, url).await);
+            }
+        }
+    }
+    for wanted in &crds {
+        needs.push(of_crd(client, wanted).await);
+    }
+    Ok(needs)
+}
+
+async fn of_crd(client: &Client, wanted: &CrdNeed) -> Need {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    match tokio::time::timeout(ANSWER_TIMEOUT, api.get_opt(&wanted.name)).await {
+        Ok(Ok(found)) => crd(wanted, found.as_ref()),
+        Ok(Err(error)) => Need::unknown(format!("CRD {}", wanted.name), format!("cannot get it: {}", said(&error))),
+        Err(_) => Need::unknown(format!("CRD {}", wanted.name), "the API server does not answer".to_owned()),
+    }
+}
+
+/// What a release says of one component.
+struct Released {
+    id: ComponentId,
+    version: Version,
+    crds: Vec<CrdNeed>,
+    revision: Option<String>,
+}
+
+impl Released {
+    fn of(governed: &Governed, release: &str, own: &str) -> anyhow::Result<Self> {
+        let policy = &governed.policy;
+        let found = governed.release(release);
+        let found = found.with_context(|| format!("policy {} has no PlatformRelease {release}", policy.name))?;
+        let id = policy.component_named(own);
+        let id = id.with_context(|| format!("policy {} has no component {own}", policy.name))?;
+        let lines = policy.lines.releases();
+        // What a release leaves out it has from the one before.
+        let listed =
+            lines.iter().find(|line| line.name == found.spec.version).and_then(|line| line.components.get(&id));
+        let listed = listed.with_context(|| format!("PlatformRelease {release} and those before list no {own}"))?;
+        let content = |name: &String| found.spec.crds.iter().find(|crd| crd.name == *name)?.content.clone();
+        let crds = policy.component(id).crds.iter();
+        Ok(Self {
+            id,
+            version: Version::Known(listed.version.clone()),
+            crds: crds.map(|name| CrdNeed { name: name.clone(), content: content(name) }).collect(),
+            revision: found.spec.schema_revision.clone(),
+        })
+    }
+}
