@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
-    SeccompProfile, SecurityContext, ServiceAccount, Volume, VolumeMount,
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, ServiceAccount, Volume, VolumeMount,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -31,6 +31,8 @@ const STARTED_JOB_SECONDS: i64 = 30 * 60;
 const PROGRAM_FOLDER: &str = "/guard-bin";
 const PROGRAM: &str = "/guard-bin/upgrade-guard";
 const PROGRAM_VOLUME: &str = "guard-bin";
+/// Where `verify` looks for the URL of the database.
+const DATABASE_URL: &str = "DATABASE_URL";
 
 /// All objects of one Job, by stage.
 pub(super) fn parts(recipe: &Recipe, purpose: Purpose) -> Vec<Part> {
@@ -191,6 +193,7 @@ fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
         }
         None => main,
     };
+    let main = Container { env: database(recipe, purpose), ..main };
     let install = injected.map(|_| {
         let arguments = vec!["install".to_owned(), PROGRAM.to_owned()];
         Container { volume_mounts: Some(vec![mount(false)]), ..container("install", &recipe.image, arguments) }
@@ -220,6 +223,15 @@ fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
     }
 }
 
+/// The URL of the database, for the Job that reads the revision of its schema.
+fn database(recipe: &Recipe, purpose: Purpose) -> Option<Vec<EnvVar>> {
+    let secret = recipe.database.as_ref().filter(|_| purpose == Purpose::Verify)?;
+    let selector =
+        SecretKeySelector { name: secret.name.clone(), key: secret.key.clone(), ..SecretKeySelector::default() };
+    let value_from = Some(EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() });
+    Some(vec![EnvVar { name: DATABASE_URL.to_owned(), value: None, value_from }])
+}
+
 fn container(name: &str, image: &str, arguments: Vec<String>) -> Container {
     let quantities = |pairs: &[(&str, &str)]| {
         let owned = pairs.iter().map(|(key, value)| ((*key).to_owned(), Quantity((*value).to_owned())));
@@ -245,18 +257,22 @@ fn container(name: &str, image: &str, arguments: Vec<String>) -> Container {
 }
 
 fn remarks(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
-    let mut remarks = Vec::new();
-    match (purpose, &recipe.crds) {
-        (Purpose::Presync, Some(Crds::Image { .. })) => {
-            remarks.push("The CRDs are in the image of the container; the init container puts the program beside it.");
-        }
-        (Purpose::Presync, Some(Crds::ConfigMap(_))) => {
-            remarks.push("The ConfigMap with the CRDs has to be there before this Job is.");
-        }
-        (Purpose::Verify, _) if recipe.policy.spec.verify.http.iter().any(|check| check.ca_file.is_some()) => {
-            remarks.push("The policy's HTTP checks read certificates from files (caFile): mount them here.");
-        }
-        _ => {}
-    }
-    remarks.into_iter().map(str::to_owned).collect()
+    let asks_for_files = recipe.policy.spec.verify.http.iter().any(|check| check.ca_file.is_some());
+    let before = purpose == Purpose::Presync;
+    let remarks = [
+        (
+            before && matches!(recipe.crds, Some(Crds::Image { .. })),
+            "The CRDs are in the image of the container; the init container puts the program beside it.",
+        ),
+        (
+            before && matches!(recipe.crds, Some(Crds::ConfigMap(_))),
+            "The ConfigMap with the CRDs has to be there before this Job is.",
+        ),
+        (
+            !before && recipe.database.is_none(),
+            "A release that names a schemaRevision needs the URL of the database: give --database-secret.",
+        ),
+        (!before && asks_for_files, "The policy's HTTP checks read certificates from files (caFile): mount them here."),
+    ];
+    remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark.to_owned()).collect()
 }

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::objects::{deadline, parts, short};
 use super::rights::Rights;
-use super::{Crds, Engine, Purpose, Recipe, RecipeError, Stage, arguments, render};
+use super::{Crds, Engine, Purpose, Recipe, RecipeError, SecretKey, Stage, arguments, render};
 
 /// A policy with every kind of precondition, and two CRDs.
 const POLICY: &str = include_str!("../../../tests/fixtures/recipe/shop.yaml");
@@ -17,6 +17,7 @@ fn recipe() -> Recipe {
         release: "shop-2.3".to_owned(),
         crds: Some(crds),
         crd_names: ["carts.shop.example", "tools.shop.example", "users.id.example"].map(str::to_owned).into(),
+        database: None,
     }
 }
 
@@ -91,6 +92,19 @@ fn crds_in_a_config_map_are_read_by_its_name() {
     assert!(presync.ends_with(&["--crds".to_owned(), "configmap:shop-crds".to_owned()]), "{presync:?}");
     let job = parts(&recipe, Purpose::Presync).pop().unwrap().object;
     assert_eq!(job.pointer("/spec/template/spec/initContainers"), None);
+}
+
+#[test]
+fn the_database_is_told_to_the_job_that_asks_it() {
+    let database = Some(SecretKey { name: "api".to_owned(), key: "url".to_owned() });
+    let of = |recipe: &Recipe, purpose| parts(recipe, purpose).pop().unwrap();
+    let recipe = Recipe { database, ..recipe() };
+    let env = |purpose| of(&recipe, purpose).object.pointer("/spec/template/spec/containers/0/env").cloned();
+    assert_eq!(env(Purpose::Presync), None);
+    let from = serde_json::json!({"secretKeyRef": {"name": "api", "key": "url"}});
+    assert_eq!(env(Purpose::Verify), Some(serde_json::json!([{"name": "DATABASE_URL", "valueFrom": from}])));
+    assert_eq!(of(&recipe, Purpose::Verify).remarks, [""; 0]);
+    assert_eq!(of(&plain(), Purpose::Verify).remarks.len(), 1);
 }
 
 /// The objects in a file, without comments.
