@@ -21,12 +21,12 @@ use crate::api::duration;
 const LONGEST_NAME: usize = 63;
 /// The user of images without a shell, by convention; any but root would do.
 const USER: i64 = 65_532;
-/// How long the Job before an upgrade may take, in seconds, beside Jobs that it starts and waits for.
-const PRESYNC_SECONDS: i64 = 900;
-/// How long `verify` waits, in minutes, and with a minute for its start the Job.
+/// How long `presync` may take, in minutes, beside Jobs that it starts and waits for.
+const PRESYNC_MINUTES: i64 = 15;
+/// How long `verify` waits, in minutes.
 const VERIFY_MINUTES: i64 = 10;
-/// How long a Job that a precondition starts may take, where the policy does not say.
-const STARTED_JOB_SECONDS: i64 = 30 * 60;
+/// How long a Job that a precondition starts may take, in minutes, where the policy does not say.
+const STARTED_JOB_MINUTES: i64 = 30;
 /// Where the program is put for an image that does not have it.
 const PROGRAM_FOLDER: &str = "/guard-bin";
 const PROGRAM: &str = "/guard-bin/upgrade-guard";
@@ -57,25 +57,29 @@ pub(super) fn arguments(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
             arguments.extend(["--crds".to_owned(), format!("configmap:{name}")]);
         }
         (Purpose::Presync, None) => {}
-        (Purpose::Verify, _) => {
-            arguments.extend(["--wait".to_owned(), "--timeout".to_owned(), format!("{VERIFY_MINUTES}m")]);
-        }
+        (Purpose::Verify, _) => arguments.push("--wait".to_owned()),
     }
+    arguments.extend(["--timeout".to_owned(), format!("{}m", patience(recipe, purpose))]);
     arguments
 }
 
-/// How long the Job may take, in seconds.
-pub(super) fn deadline(recipe: &Recipe, purpose: Purpose) -> i64 {
+/// How long the program may take, in minutes.
+fn patience(recipe: &Recipe, purpose: Purpose) -> i64 {
     if purpose == Purpose::Verify {
-        return VERIFY_MINUTES * 60 + 60;
+        return VERIFY_MINUTES;
     }
     let preconditions = recipe.policy.spec.preconditions.iter();
     let started = preconditions.filter_map(|one| one.cron_job.as_ref()).filter(|cron_job| cron_job.run_if_stale);
-    let seconds = started.map(|cron_job| {
+    let minutes = started.map(|cron_job| {
         let stated = cron_job.timeout.as_deref().and_then(|text| duration(text).ok());
-        stated.map_or(STARTED_JOB_SECONDS, |time| time.as_secs())
+        stated.map_or(STARTED_JOB_MINUTES, |time| (time.as_secs() + 59) / 60)
     });
-    PRESYNC_SECONDS + seconds.sum::<i64>()
+    PRESYNC_MINUTES + minutes.sum::<i64>()
+}
+
+/// How long the Job may take, in minutes: with the time that it needs to start, and the program to say what it waits for.
+pub(super) fn deadline(recipe: &Recipe, purpose: Purpose) -> i64 {
+    patience(recipe, purpose) + 1
 }
 
 /// The name of the Job and of its account. It is the same for every release, so that engines replace the one before.
@@ -162,7 +166,7 @@ fn job(recipe: &Recipe, purpose: Purpose) -> Job {
         spec: Some(JobSpec {
             // The engine tries again, after it looked at the world again.
             backoff_limit: Some(0),
-            active_deadline_seconds: Some(deadline(recipe, purpose)),
+            active_deadline_seconds: Some(deadline(recipe, purpose) * 60),
             // Engines lose sight of a Job that removes itself.
             ttl_seconds_after_finished: None,
             template: PodTemplateSpec {
