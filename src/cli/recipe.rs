@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long)]
     image: String,
 
-    /// The PlatformRelease to prepare and to verify, by name.
+    /// The `PlatformRelease` to prepare and to verify, by name.
     #[arg(long, value_name = "NAME")]
     release: String,
 
@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH", requires = "crds_image")]
     crds_path: Option<String>,
 
-    /// A ConfigMap of the namespace that holds the CRDs.
+    /// A `ConfigMap` of the namespace that holds the CRDs.
     #[arg(long, value_name = "NAME")]
     crds_config_map: Option<String>,
 
@@ -71,7 +71,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EngineName {
-    /// PreSync and PostSync hooks.
+    /// `PreSync` and `PostSync` hooks.
     Argocd,
     /// Kustomizations, one after the other.
     Flux,
@@ -135,7 +135,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
     let crd_names: BTreeSet<String> = of_policy.chain(of_release).collect();
     let (image, release) = (args.image.clone(), args.release.clone());
     let database = args.database_secret.clone().map(|name| SecretKey { name, key: args.database_key.clone() });
-    Ok(Recipe { namespace, image, release, crds, crd_names, database, policy })
+    Ok(Recipe { policy, namespace, image, release, crds, crd_names, database })
 }
 
 fn given(args: &Args) -> anyhow::Result<(Vec<UpgradePolicy>, Vec<PlatformRelease>)> {

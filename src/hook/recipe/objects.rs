@@ -71,8 +71,8 @@ fn patience(recipe: &Recipe, purpose: Purpose) -> i64 {
     let preconditions = recipe.policy.spec.preconditions.iter();
     let started = preconditions.filter_map(|one| one.cron_job.as_ref()).filter(|cron_job| cron_job.run_if_stale);
     let minutes = started.map(|cron_job| {
-        let stated = cron_job.timeout.as_deref().and_then(|text| duration(text).ok());
-        stated.map_or(STARTED_JOB_MINUTES, |time| (time.as_secs() + 59) / 60)
+        let given = cron_job.timeout.as_deref().and_then(|text| duration(text).ok());
+        given.map_or(STARTED_JOB_MINUTES, |time| (time.as_secs() + 59) / 60)
     });
     PRESYNC_MINUTES + minutes.sum::<i64>()
 }
@@ -95,8 +95,10 @@ pub(super) fn short(name: &str) -> String {
         return plain;
     }
     let digest = digest(&SHA256, name.as_bytes());
-    let hash: String = digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{hash}", plain[..LONGEST_NAME - hash.len() - 1].trim_end_matches('-'))
+    let hash = digest.as_ref().iter().take(4).fold(0_u32, |hash, byte| (hash << 8) | u32::from(*byte));
+    // Eight digits and a dash have to fit.
+    let start: String = plain.chars().take(LONGEST_NAME - 9).collect();
+    format!("{}-{hash:08x}", start.trim_end_matches('-'))
 }
 
 fn part(stage: Stage, remarks: Vec<String>, object: &impl Serialize) -> Part {

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use insta::assert_snapshot;
 use serde_json::Value;
 
@@ -144,7 +146,7 @@ fn annotations_are_of_one_engine() {
             assert!(file.yaml.lines().all(|line| line.chars().count() <= 120), "{}", file.path);
             for object in objects(&file.yaml) {
                 let annotations = object["metadata"].get("annotations").cloned().unwrap_or_default();
-                told += &format!("{engine:?} {} {}: {annotations}\n", file.path, object["kind"].as_str().unwrap());
+                writeln!(told, "{engine:?} {} {}: {annotations}", file.path, object["kind"].as_str().unwrap()).unwrap();
             }
         }
     }
@@ -157,7 +159,7 @@ fn what_stands_above_the_objects() {
     for engine in [Engine::ArgoCd, Engine::Flux, Engine::Helm] {
         for file in render(&recipe(), engine).unwrap() {
             let head = file.yaml.split("---\n").next().unwrap();
-            told += &format!("{engine:?} {}\n{head}\n", file.path);
+            writeln!(told, "{engine:?} {}\n{head}", file.path).unwrap();
         }
     }
     assert_snapshot!(told);
