@@ -71,18 +71,31 @@ async fn the_api_server_takes_every_object() -> Result<()> {
 #[tokio::test]
 async fn the_accounts_may_do_what_the_jobs_need_and_nothing_else() -> Result<()> {
     let Some(cluster) = cluster().await? else { return Ok(()) };
-    for engine in ["argocd", "flux", "helm"] {
-        let output = cluster.kubectl_with(&["apply", "-f", "-"], &recipe(engine, &IN_IMAGE)).await?;
-        ensure!(output.success, "{}", output.stderr);
-        let client = cluster.client().await?;
-        assert_snapshot!("may_before", allowed(&client, "upgrade-guard-presync-shop").await?);
-        assert_snapshot!("may_after", allowed(&client, "upgrade-guard-verify-shop").await?);
-        // The next engine starts from nothing.
-        let output = cluster.kubectl_with(&["delete", "-f", "-"], &recipe(engine, &IN_IMAGE)).await?;
-        ensure!(output.success, "{}", output.stderr);
-        assert_eq!(allowed(&client, "upgrade-guard-presync-shop").await?, "");
-    }
+    // The rights are the same for every engine, see `hook::recipe`.
+    let manifests = recipe("argocd", &IN_IMAGE);
+    let output = cluster.kubectl_with(&["apply", "-f", "-"], &manifests).await?;
+    ensure!(output.success, "{}", output.stderr);
+    let client = cluster.client().await?;
+    let [before, after] = ["upgrade-guard-presync-shop", "upgrade-guard-verify-shop"];
+    let (before, after) = tokio::try_join!(allowed(&client, before), allowed(&client, after))?;
+    assert_snapshot!("may_before", before);
+    assert_snapshot!("may_after", after);
     Ok(())
+}
+
+#[test]
+fn an_installed_copy_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("upgrade-guard");
+    for _ in 0..2 {
+        let output = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("install").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    // From the copy, too: the pod of a Job that was started again has nothing else.
+    let again = folder.path().join("again");
+    assert!(Command::new(&path).arg("install").arg(&again).output().unwrap().status.success());
+    let output = Command::new(&again).arg("--version").output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), concat!("upgrade-guard ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
 async fn cluster() -> Result<Option<Cluster>> {
@@ -96,7 +109,7 @@ async fn cluster() -> Result<Option<Cluster>> {
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
 /// Resources with the names that are tried, beside none.
-const RESOURCES: [(&str, &str, &[&str]); 30] = [
+const RESOURCES: [(&str, &str, &[&str]); 31] = [
     ("", "configmaps", &["shop-crds"]),
     ("", "events", &[]),
     ("", "namespaces", &[]),
@@ -127,6 +140,7 @@ const RESOURCES: [(&str, &str, &[&str]); 30] = [
     ("shop.example", "tools", &[]),
     ("snapshot.storage.k8s.io", "volumesnapshotcontents", &[]),
     ("velero.io", "backups", &[]),
+    ("velero.io", "backupstoragelocations", &[]),
 ];
 
 /// What the API server lets an account of the namespace `shop` do, a line for each verb, resource and place. What it may
@@ -141,6 +155,7 @@ async fn allowed(client: &Client, account: &str) -> Result<String> {
             }
         }
     }
+    let groups = &["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"].map(str::to_owned);
     let ask = |(place, group, resource, name, verb): (
         &'static str,
         &'static str,
@@ -153,11 +168,7 @@ async fn allowed(client: &Client, account: &str) -> Result<String> {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: Some(format!("system:serviceaccount:shop:{account}")),
-                groups: Some(
-                    ["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"]
-                        .map(str::to_owned)
-                        .into(),
-                ),
+                groups: Some(groups.clone().into()),
                 resource_attributes: Some(ResourceAttributes {
                     namespace: text(place),
                     group: text(group),

@@ -11,7 +11,7 @@ use super::{Outcome, Output};
 use crate::api::{PlatformRelease, UpgradePolicy};
 use crate::cluster::files::{Manifests, Source};
 use crate::domain::policy::Policy;
-use crate::hook::recipe::{Crds, Engine, Recipe, render};
+use crate::hook::recipe::{Crds, Engine, Recipe, SecretKey, render};
 
 /// Print the manifests of the Jobs that run before and after an upgrade, with the rights that they need and no others.
 ///
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long)]
     image: String,
 
-    /// The PlatformRelease to prepare and to verify, by name.
+    /// The `PlatformRelease` to prepare and to verify, by name.
     #[arg(long, value_name = "NAME")]
     release: String,
 
@@ -52,9 +52,17 @@ pub struct Args {
     #[arg(long, value_name = "PATH", requires = "crds_image")]
     crds_path: Option<String>,
 
-    /// A ConfigMap of the namespace that holds the CRDs.
+    /// A `ConfigMap` of the namespace that holds the CRDs.
     #[arg(long, value_name = "NAME")]
     crds_config_map: Option<String>,
+
+    /// A Secret of the namespace that holds the URL of the database, for releases that name a schemaRevision.
+    #[arg(long, value_name = "NAME")]
+    database_secret: Option<String>,
+
+    /// The key of the URL in that Secret.
+    #[arg(long, value_name = "KEY", default_value = "DATABASE_URL", requires = "database_secret")]
+    database_key: String,
 
     /// Write the files into this folder instead of printing them.
     #[arg(long, value_name = "DIR")]
@@ -63,7 +71,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EngineName {
-    /// PreSync and PostSync hooks.
+    /// `PreSync` and `PostSync` hooks.
     Argocd,
     /// Kustomizations, one after the other.
     Flux,
@@ -126,7 +134,8 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
     let of_release = meant.flat_map(|release| release.spec.crds.iter().map(|crd| crd.name.clone()));
     let crd_names: BTreeSet<String> = of_policy.chain(of_release).collect();
     let (image, release) = (args.image.clone(), args.release.clone());
-    Ok(Recipe { namespace, image, release, crds, crd_names, policy })
+    let database = args.database_secret.clone().map(|name| SecretKey { name, key: args.database_key.clone() });
+    Ok(Recipe { policy, namespace, image, release, crds, crd_names, database })
 }
 
 fn given(args: &Args) -> anyhow::Result<(Vec<UpgradePolicy>, Vec<PlatformRelease>)> {

@@ -86,7 +86,7 @@ fn head(recipe: &Recipe, engine: Engine, purpose: Purpose) -> Vec<String> {
         format!("Make it again for each release (here {release}) and when the policy's preconditions or CRDs change."),
         String::new(),
     ];
-    let minutes = minutes(recipe, purpose);
+    let minutes = deadline(recipe, purpose);
     let about: &[&str] = match (engine, purpose) {
         (Engine::ArgoCd, Purpose::Presync) => &[
             "PreSync hooks in three waves. Argo CD deletes each and makes it again at every sync, also at each retry, so",
@@ -119,11 +119,6 @@ fn head(recipe: &Recipe, engine: Engine, purpose: Purpose) -> Vec<String> {
         lines.push(format!("Give helm a --timeout of more than {minutes}m, the longest that the Job may take."));
     }
     lines
-}
-
-/// The longest that a Job may take, in whole minutes.
-fn minutes(recipe: &Recipe, purpose: Purpose) -> i64 {
-    (deadline(recipe, purpose) + 59) / 60
 }
 
 /// The three Kustomizations: before, the platform itself, after.
@@ -161,9 +156,9 @@ fn kustomizations(recipe: &Recipe) -> Result<File, RecipeError> {
         remarks.push("split it into one for each component with dependsOn, or set onNotYet: Hold.".to_owned());
     }
     let parts = [
-        tier("pre-deploy", None, minutes(recipe, Purpose::Presync) + 1, vec![]),
+        tier("pre-deploy", None, deadline(recipe, Purpose::Presync) + 1, vec![]),
         tier("deploy", Some("pre-deploy"), 15, remarks),
-        tier("post-deploy", Some("deploy"), minutes(recipe, Purpose::Verify) + 1, vec![]),
+        tier("post-deploy", Some("deploy"), deadline(recipe, Purpose::Verify) + 1, vec![]),
     ];
     let head = [
         format!("Made by `upgrade-guard recipe flux`: the order of an upgrade of policy {}.", recipe.policy_name()),

@@ -41,6 +41,17 @@ pub struct Recipe {
     pub crds: Option<Crds>,
     /// The names of all CRDs that the Job may look at and apply.
     pub crd_names: BTreeSet<String>,
+    /// Where the URL of the database is, for releases that name a revision of its schema.
+    pub database: Option<SecretKey>,
+}
+
+/// A key of a Secret in the install's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretKey {
+    /// The Secret.
+    pub name: String,
+    /// The key.
+    pub key: String,
 }
 
 /// Where the Job finds the CRDs of the release.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
-    SeccompProfile, SecurityContext, ServiceAccount, Volume, VolumeMount,
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, ServiceAccount, Volume, VolumeMount,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -21,16 +21,18 @@ use crate::api::duration;
 const LONGEST_NAME: usize = 63;
 /// The user of images without a shell, by convention; any but root would do.
 const USER: i64 = 65_532;
-/// How long the Job before an upgrade may take, in seconds, beside Jobs that it starts and waits for.
-const PRESYNC_SECONDS: i64 = 900;
-/// How long `verify` waits, in minutes, and with a minute for its start the Job.
+/// How long `presync` may take, in minutes, beside Jobs that it starts and waits for.
+const PRESYNC_MINUTES: i64 = 15;
+/// How long `verify` waits, in minutes.
 const VERIFY_MINUTES: i64 = 10;
-/// How long a Job that a precondition starts may take, where the policy does not say.
-const STARTED_JOB_SECONDS: i64 = 30 * 60;
+/// How long a Job that a precondition starts may take, in minutes, where the policy does not say.
+const STARTED_JOB_MINUTES: i64 = 30;
 /// Where the program is put for an image that does not have it.
 const PROGRAM_FOLDER: &str = "/guard-bin";
 const PROGRAM: &str = "/guard-bin/upgrade-guard";
 const PROGRAM_VOLUME: &str = "guard-bin";
+/// Where `verify` looks for the URL of the database.
+const DATABASE_URL: &str = "DATABASE_URL";
 
 /// All objects of one Job, by stage.
 pub(super) fn parts(recipe: &Recipe, purpose: Purpose) -> Vec<Part> {
@@ -55,25 +57,29 @@ pub(super) fn arguments(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
             arguments.extend(["--crds".to_owned(), format!("configmap:{name}")]);
         }
         (Purpose::Presync, None) => {}
-        (Purpose::Verify, _) => {
-            arguments.extend(["--wait".to_owned(), "--timeout".to_owned(), format!("{VERIFY_MINUTES}m")]);
-        }
+        (Purpose::Verify, _) => arguments.push("--wait".to_owned()),
     }
+    arguments.extend(["--timeout".to_owned(), format!("{}m", patience(recipe, purpose))]);
     arguments
 }
 
-/// How long the Job may take, in seconds.
-pub(super) fn deadline(recipe: &Recipe, purpose: Purpose) -> i64 {
+/// How long the program may take, in minutes.
+fn patience(recipe: &Recipe, purpose: Purpose) -> i64 {
     if purpose == Purpose::Verify {
-        return VERIFY_MINUTES * 60 + 60;
+        return VERIFY_MINUTES;
     }
     let preconditions = recipe.policy.spec.preconditions.iter();
     let started = preconditions.filter_map(|one| one.cron_job.as_ref()).filter(|cron_job| cron_job.run_if_stale);
-    let seconds = started.map(|cron_job| {
-        let stated = cron_job.timeout.as_deref().and_then(|text| duration(text).ok());
-        stated.map_or(STARTED_JOB_SECONDS, |time| time.as_secs())
+    let minutes = started.map(|cron_job| {
+        let given = cron_job.timeout.as_deref().and_then(|text| duration(text).ok());
+        given.map_or(STARTED_JOB_MINUTES, |time| (time.as_secs() + 59) / 60)
     });
-    PRESYNC_SECONDS + seconds.sum::<i64>()
+    PRESYNC_MINUTES + minutes.sum::<i64>()
+}
+
+/// How long the Job may take, in minutes: with the time that it needs to start, and the program to say what it waits for.
+pub(super) fn deadline(recipe: &Recipe, purpose: Purpose) -> i64 {
+    patience(recipe, purpose) + 1
 }
 
 /// The name of the Job and of its account. It is the same for every release, so that engines replace the one before.
@@ -89,8 +95,10 @@ pub(super) fn short(name: &str) -> String {
         return plain;
     }
     let digest = digest(&SHA256, name.as_bytes());
-    let hash: String = digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{hash}", plain[..LONGEST_NAME - hash.len() - 1].trim_end_matches('-'))
+    let hash = digest.as_ref().iter().take(4).fold(0_u32, |hash, byte| (hash << 8) | u32::from(*byte));
+    // Eight digits and a dash have to fit.
+    let start: String = plain.chars().take(LONGEST_NAME - 9).collect();
+    format!("{}-{hash:08x}", start.trim_end_matches('-'))
 }
 
 fn part(stage: Stage, remarks: Vec<String>, object: &impl Serialize) -> Part {
@@ -160,7 +168,7 @@ fn job(recipe: &Recipe, purpose: Purpose) -> Job {
         spec: Some(JobSpec {
             // The engine tries again, after it looked at the world again.
             backoff_limit: Some(0),
-            active_deadline_seconds: Some(deadline(recipe, purpose)),
+            active_deadline_seconds: Some(deadline(recipe, purpose) * 60),
             // Engines lose sight of a Job that removes itself.
             ttl_seconds_after_finished: None,
             template: PodTemplateSpec {
@@ -191,6 +199,7 @@ fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
         }
         None => main,
     };
+    let main = Container { env: database(recipe, purpose), ..main };
     let install = injected.map(|_| {
         let arguments = vec!["install".to_owned(), PROGRAM.to_owned()];
         Container { volume_mounts: Some(vec![mount(false)]), ..container("install", &recipe.image, arguments) }
@@ -220,6 +229,15 @@ fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
     }
 }
 
+/// The URL of the database, for the Job that reads the revision of its schema.
+fn database(recipe: &Recipe, purpose: Purpose) -> Option<Vec<EnvVar>> {
+    let secret = recipe.database.as_ref().filter(|_| purpose == Purpose::Verify)?;
+    let selector =
+        SecretKeySelector { name: secret.name.clone(), key: secret.key.clone(), ..SecretKeySelector::default() };
+    let value_from = Some(EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() });
+    Some(vec![EnvVar { name: DATABASE_URL.to_owned(), value: None, value_from }])
+}
+
 fn container(name: &str, image: &str, arguments: Vec<String>) -> Container {
     let quantities = |pairs: &[(&str, &str)]| {
         let owned = pairs.iter().map(|(key, value)| ((*key).to_owned(), Quantity((*value).to_owned())));
@@ -245,18 +263,22 @@ fn container(name: &str, image: &str, arguments: Vec<String>) -> Container {
 }
 
 fn remarks(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
-    let mut remarks = Vec::new();
-    match (purpose, &recipe.crds) {
-        (Purpose::Presync, Some(Crds::Image { .. })) => {
-            remarks.push("The CRDs are in the image of the container; the init container puts the program beside it.");
-        }
-        (Purpose::Presync, Some(Crds::ConfigMap(_))) => {
-            remarks.push("The ConfigMap with the CRDs has to be there before this Job is.");
-        }
-        (Purpose::Verify, _) if recipe.policy.spec.verify.http.iter().any(|check| check.ca_file.is_some()) => {
-            remarks.push("The policy's HTTP checks read certificates from files (caFile): mount them here.");
-        }
-        _ => {}
-    }
-    remarks.into_iter().map(str::to_owned).collect()
+    let asks_for_files = recipe.policy.spec.verify.http.iter().any(|check| check.ca_file.is_some());
+    let before = purpose == Purpose::Presync;
+    let remarks = [
+        (
+            before && matches!(recipe.crds, Some(Crds::Image { .. })),
+            "The CRDs are in the image of the container; the init container puts the program beside it.",
+        ),
+        (
+            before && matches!(recipe.crds, Some(Crds::ConfigMap(_))),
+            "The ConfigMap with the CRDs has to be there before this Job is.",
+        ),
+        (
+            !before && recipe.database.is_none(),
+            "A release that names a schemaRevision needs the URL of the database: give --database-secret.",
+        ),
+        (!before && asks_for_files, "The policy's HTTP checks read certificates from files (caFile): mount them here."),
+    ];
+    remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark.to_owned()).collect()
 }

@@ -131,7 +131,7 @@ impl Rights {
             let grants = self.at(Some(&place(&cron_job.namespace)));
             grants.rule("batch", &["cronjobs"], &[&cron_job.name], &BY_NAME);
             if cron_job.run_if_stale {
-                grants.rule("batch", &["jobs"], &[], &["create", "get", "list", "watch"]);
+                grants.rule("batch", &["jobs"], &[], &["create", "get", "list"]);
                 grants.remark("Nothing limits 'create' to a name: a Job is made from a CronJob that is stale.");
             } else {
                 grants.rule("batch", &["jobs"], &[], &BY_LABEL);
@@ -156,7 +156,10 @@ impl Rights {
         }
         if let Some(backup) = &spec.velero_backup {
             let namespace = backup.namespace.as_deref().unwrap_or("velero");
-            self.at(Some(namespace)).found("velero.io", "backups", None);
+            let grants = self.at(Some(namespace));
+            grants.found("velero.io", "backups", None);
+            grants.rule("velero.io", &["backupstoragelocations"], &[], &BY_NAME);
+            grants.remark("The place that a Backup is in has to be available; nobody knows its name before.");
         }
         // Health is told by workloads and pods, which are read anyway.
     }
@@ -170,7 +173,7 @@ impl Rights {
         if group.contains('.') && !group.ends_with(".k8s.io") {
             let plural = &resource.plural;
             grants.remark(&format!(
-                "{}: '{plural}' is its plural by the usual spelling; correct it if it has another.",
+                "{}: taken to be in a namespace, with the plural '{plural}'. Correct that where it is not so.",
                 spec.kind
             ));
         }

@@ -1,9 +1,11 @@
+use std::fmt::Write as _;
+
 use insta::assert_snapshot;
 use serde_json::Value;
 
 use super::objects::{deadline, parts, short};
 use super::rights::Rights;
-use super::{Crds, Engine, Purpose, Recipe, RecipeError, Stage, arguments, render};
+use super::{Crds, Engine, Purpose, Recipe, RecipeError, SecretKey, Stage, arguments, render};
 
 /// A policy with every kind of precondition, and two CRDs.
 const POLICY: &str = include_str!("../../../tests/fixtures/recipe/shop.yaml");
@@ -17,6 +19,7 @@ fn recipe() -> Recipe {
         release: "shop-2.3".to_owned(),
         crds: Some(crds),
         crd_names: ["carts.shop.example", "tools.shop.example", "users.id.example"].map(str::to_owned).into(),
+        database: None,
     }
 }
 
@@ -88,9 +91,23 @@ fn crds_in_a_config_map_are_read_by_its_name() {
     let recipe = Recipe { crds: Some(Crds::ConfigMap("shop-crds".to_owned())), ..recipe() };
     assert!(rights(&recipe, Purpose::Presync).contains(&"shop: /configmaps shop-crds get".to_owned()));
     let [presync, _] = arguments(&recipe);
-    assert!(presync.ends_with(&["--crds".to_owned(), "configmap:shop-crds".to_owned()]), "{presync:?}");
+    let told = presync.windows(2).any(|two| two == ["--crds", "configmap:shop-crds"]);
+    assert!(told, "{presync:?}");
     let job = parts(&recipe, Purpose::Presync).pop().unwrap().object;
     assert_eq!(job.pointer("/spec/template/spec/initContainers"), None);
+}
+
+#[test]
+fn the_database_is_told_to_the_job_that_asks_it() {
+    let database = Some(SecretKey { name: "api".to_owned(), key: "url".to_owned() });
+    let of = |recipe: &Recipe, purpose| parts(recipe, purpose).pop().unwrap();
+    let recipe = Recipe { database, ..recipe() };
+    let env = |purpose| of(&recipe, purpose).object.pointer("/spec/template/spec/containers/0/env").cloned();
+    assert_eq!(env(Purpose::Presync), None);
+    let from = serde_json::json!({"secretKeyRef": {"name": "api", "key": "url"}});
+    assert_eq!(env(Purpose::Verify), Some(serde_json::json!([{"name": "DATABASE_URL", "valueFrom": from}])));
+    assert_eq!(of(&recipe, Purpose::Verify).remarks, [""; 0]);
+    assert_eq!(of(&plain(), Purpose::Verify).remarks.len(), 1);
 }
 
 /// The objects in a file, without comments.
@@ -129,7 +146,7 @@ fn annotations_are_of_one_engine() {
             assert!(file.yaml.lines().all(|line| line.chars().count() <= 120), "{}", file.path);
             for object in objects(&file.yaml) {
                 let annotations = object["metadata"].get("annotations").cloned().unwrap_or_default();
-                told += &format!("{engine:?} {} {}: {annotations}\n", file.path, object["kind"].as_str().unwrap());
+                writeln!(told, "{engine:?} {} {}: {annotations}", file.path, object["kind"].as_str().unwrap()).unwrap();
             }
         }
     }
@@ -142,7 +159,7 @@ fn what_stands_above_the_objects() {
     for engine in [Engine::ArgoCd, Engine::Flux, Engine::Helm] {
         for file in render(&recipe(), engine).unwrap() {
             let head = file.yaml.split("---\n").next().unwrap();
-            told += &format!("{engine:?} {}\n{head}\n", file.path);
+            writeln!(told, "{engine:?} {}\n{head}", file.path).unwrap();
         }
     }
     assert_snapshot!(told);
@@ -158,9 +175,22 @@ fn kustomizations_follow_each_other() {
 
 #[test]
 fn a_job_that_waits_for_another_has_the_time() {
-    assert_eq!(deadline(&plain(), Purpose::Presync), 15 * 60);
-    assert_eq!(deadline(&recipe(), Purpose::Presync), (15 + 20) * 60);
-    assert_eq!(deadline(&recipe(), Purpose::Verify), 11 * 60);
+    // A quarter of an hour, what the policy gives the Job that may be started, and a minute more than the program has.
+    assert_eq!(deadline(&plain(), Purpose::Presync), 15 + 1);
+    assert_eq!(deadline(&recipe(), Purpose::Presync), 15 + 20 + 1);
+    assert_eq!(deadline(&recipe(), Purpose::Verify), 10 + 1);
+    let [presync, verify] = arguments(&recipe());
+    assert!(presync.ends_with(&["--timeout".to_owned(), "35m".to_owned()]), "{presync:?}");
+    assert!(verify.ends_with(&["--wait".to_owned(), "--timeout".to_owned(), "10m".to_owned()]), "{verify:?}");
+    let mut unstated = recipe();
+    unstated
+        .policy
+        .spec
+        .preconditions
+        .iter_mut()
+        .filter_map(|one| one.cron_job.as_mut())
+        .for_each(|job| job.timeout = None);
+    assert_eq!(deadline(&unstated, Purpose::Presync), 15 + 30 + 1);
 }
 
 #[test]

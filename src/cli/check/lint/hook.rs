@@ -59,9 +59,10 @@ pub(super) struct Object<'a> {
 impl fmt::Display for Object<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let states_namespace = self.value.pointer("/metadata/namespace").is_some();
-        match states_namespace {
-            true => write!(f, "{} {}/{}", self.kind, self.namespace, self.name),
-            false => write!(f, "{} {}", self.kind, self.name),
+        if states_namespace {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        } else {
+            write!(f, "{} {}", self.kind, self.name)
         }
     }
 }
