@@ -1,18 +1,15 @@
 //! `upgrade-guard presync`: what has to be there before a sync, brought about or refused.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use jiff::SignedDuration;
-use kube::Client;
+use jiff::{SignedDuration, Timestamp};
 
-use super::input::policies::{self, Loaded};
-use super::input::{Rules, live, standard_input_once, values};
+use super::input::governed::Governed;
+use super::input::{live, standard_input_once, values};
 use super::news::{Format, Printer};
 use super::plan::target::{Asked, Target as Text};
 use super::{Outcome, Output};
-use crate::api::{PlatformRelease, UpgradePolicy};
 use crate::cluster::documents::Source;
 use crate::cluster::files::{Install, Manifests};
 use crate::crds::source::CrdSource;
@@ -112,89 +109,42 @@ struct Different(String);
 fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended> {
     standard_input_once(args.to.manifests.iter().chain(&args.to.values))?;
     let cluster = live::Cluster::connect()?;
-    let namespace = args.namespace.clone().unwrap_or_else(|| cluster.default_namespace());
-    let governing = governing(&cluster, args.policy.as_deref(), &namespace)?;
-    let installs = cluster.installs(std::iter::once(namespace.as_str()))?;
-    let install = installs.get(&namespace).context("the namespace was read")?;
-    let target = args.to.target(&governing, install, &namespace)?;
-    let releases = governing.policy.lines.releases();
-    let release = args.to.release.as_deref().and_then(|name| governing.release(name));
-    let errand = Errand {
-        policy: &governing.policy,
-        spec: &governing.object.spec,
-        namespace: &namespace,
-        inventory: &install.inventory,
-        release: release.and_then(|version| releases.iter().find(|release| release.name == version)),
-        target,
-        crds: &args.crds,
-        take_over: args.take_over,
-        dry_run: args.dry_run,
-        by: None,
-        deadline: Duration::try_from(args.timeout).unwrap_or(Duration::MAX),
-    };
-    cluster.block_on(async |client: Client| {
-        let errand = Errand { by: who(&client).await, ..errand };
-        presync::run(&client, &errand, printer).await.map_err(Into::into)
+    cluster.block_on(async |client| {
+        let governed = Governed::read(&cluster, args.policy.as_deref(), args.namespace.as_deref()).await?;
+        let target = args.to.target(&governed)?;
+        let release = args.to.release.as_deref().and_then(|name| governed.release(name));
+        let releases = governed.policy.lines.releases();
+        let errand = Errand {
+            policy: &governed.policy,
+            spec: &governed.spec,
+            namespace: &governed.namespace,
+            inventory: &governed.install.inventory,
+            release: release.and_then(|release| releases.iter().find(|known| known.name == release.spec.version)),
+            target,
+            crds: &args.crds,
+            take_over: args.take_over,
+            dry_run: args.dry_run,
+            by: who(&client).await,
+            deadline: args.timeout.unsigned_abs(),
+        };
+        Ok(presync::run(&client, &errand, printer).await?)
     })
-}
-
-/// The policy that governs a namespace, and its releases.
-pub(super) struct Governing {
-    pub(super) policy: Policy,
-    pub(super) object: UpgradePolicy,
-    pub(super) releases: Vec<PlatformRelease>,
-}
-
-impl Governing {
-    /// The version of the release that has this name or version.
-    fn release(&self, name: &str) -> Option<&str> {
-        let is =
-            |release: &&PlatformRelease| release.metadata.name.as_deref() == Some(name) || release.spec.version == name;
-        let own = self.releases.iter().filter(|release| release.spec.policy == self.policy.name);
-        own.into_iter().find(is).map(|release| release.spec.version.as_str())
-    }
-}
-
-/// Finds the policy of `namespace` in the cluster: the one named, or the only one.
-pub(super) fn governing(cluster: &live::Cluster, name: Option<&str>, namespace: &str) -> anyhow::Result<Governing> {
-    let rules = Rules { policy: vec![], release: vec![] };
-    let mut notes = Vec::new();
-    let Loaded { policies, releases } = policies::load(&rules, Some(cluster), &mut notes)?;
-    let mut governing: Vec<Policy> =
-        policies.into_iter().filter(|policy| policy.namespaces.contains(namespace)).collect();
-    governing.retain(|policy| name.is_none_or(|name| policy.name == name));
-    let policy = match (governing.len(), name) {
-        (1, _) => governing.remove(0),
-        (0, Some(name)) => {
-            let why = notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
-            bail!("no UpgradePolicy {name} governs namespace {namespace}{why}")
-        }
-        (0, None) => bail!("no UpgradePolicy governs namespace {namespace}: name the namespace with -n"),
-        (_, _) => {
-            let names: Vec<&str> = governing.iter().map(|policy| policy.name.as_str()).collect();
-            bail!("several UpgradePolicies govern namespace {namespace} ({}): name one with --policy", names.join(", "))
-        }
-    };
-    let objects = cluster.policies()?;
-    let own = |object: &UpgradePolicy| object.metadata.name.as_deref() == Some(policy.name.as_str());
-    let object = objects.into_iter().find(own).context("the policy was deleted a moment ago: try again")?;
-    Ok(Governing { policy, object, releases })
 }
 
 type Versions = BTreeMap<ComponentId, Version>;
 
 impl To {
     /// The target that all of it means.
-    fn target(&self, governing: &Governing, install: &Install, namespace: &str) -> anyhow::Result<Target> {
-        let policy = &governing.policy;
-        let view = install.inventory.view(policy, jiff::Timestamp::now());
+    fn target(&self, governed: &Governed) -> anyhow::Result<Target> {
+        let Governed { policy, namespace, .. } = governed;
+        let view = governed.install.inventory.view(policy, Timestamp::now());
         let asked = |texts: &[Text], manifests: Option<&Install>| {
-            let asked = Asked { texts, manifests, releases: &governing.releases };
+            let asked = Asked { texts, manifests, releases: &governed.releases };
             asked.versions(policy, &view).map_err(anyhow::Error::msg)
         };
         let mut given: Vec<(String, Versions)> = Vec::new();
         if let Some(name) = &self.release {
-            if governing.release(name).is_none() {
+            if governed.release(name).is_none() {
                 bail!("policy {} has no PlatformRelease {name}", policy.name);
             }
             given.push((format!("release {name}"), asked(&[Text::All(name.clone())], None)?));
@@ -203,7 +153,7 @@ impl To {
             given.push(("--to".to_owned(), asked(&self.to, None)?));
         }
         if !self.manifests.is_empty() {
-            let manifests = Manifests::load(&self.manifests, Some(namespace))?;
+            let manifests = Manifests::load(&self.manifests, Some(namespace.as_str()))?;
             let install = manifests.namespaces.get(namespace);
             let install = install.with_context(|| format!("the manifests hold nothing of namespace {namespace}"))?;
             given.push(("the manifests".to_owned(), asked(&[], Some(install))?));

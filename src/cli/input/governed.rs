@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow, bail};
 use kube::ResourceExt as _;
 
 use super::live;
-use crate::api::{PlatformRelease, UpgradePolicy, VerifySpec, with_releases};
+use crate::api::{PlatformRelease, UpgradePolicy, UpgradePolicySpec, with_releases};
 use crate::cluster::files::Install;
 use crate::domain::policy::Policy;
 
@@ -14,8 +14,8 @@ use crate::domain::policy::Policy;
 pub(in crate::cli) struct Governed {
     /// The policy, with the lines of its releases.
     pub(in crate::cli) policy: Policy,
-    /// What the policy wants verified.
-    pub(in crate::cli) verify: VerifySpec,
+    /// The policy as it was written.
+    pub(in crate::cli) spec: UpgradePolicySpec,
     /// The releases of the policy.
     pub(in crate::cli) releases: Vec<PlatformRelease>,
     /// The install's namespace.
@@ -40,7 +40,7 @@ impl Governed {
         let (policy, _) = with_releases(read, &releases);
         let releases = releases.into_iter().filter(|release| release.spec.policy == name).collect();
         let install = cluster.install(&namespace).await?;
-        Ok(Self { policy, verify: given.spec.verify.clone(), releases, namespace, install })
+        Ok(Self { policy, spec: given.spec.clone(), releases, namespace, install })
     }
 
     /// The release of this name or version.

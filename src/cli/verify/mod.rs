@@ -167,7 +167,7 @@ async fn look(
     place.replace(Some(governed.namespace.clone()));
     let view = governed.install.inventory.view(&governed.policy, Timestamp::now());
     let wanted = wanted(args, &governed, &view)?;
-    let mut checks = governed.verify.http.clone();
+    let mut checks = governed.spec.verify.http.clone();
     if args.wait {
         // The next look comes soon enough.
         checks.iter_mut().for_each(|check| check.retries = 0);
