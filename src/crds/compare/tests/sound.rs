@@ -146,8 +146,8 @@ fn value(schema: &Value, choices: &mut impl Iterator<Item = usize>) -> Value {
                 let unknown = json!({"type": "string"});
                 let known = [schema.pointer(&format!("/properties/{name}")), schema.get("additionalProperties")];
                 let kept = schema["x-kubernetes-preserve-unknown-fields"] == true;
-                let of = known.into_iter().flatten().next().or(kept.then_some(&unknown));
-                if let (Some(of), true) = (of, choices.next().unwrap_or_default() % 3 > 0) {
+                let of = known.into_iter().flatten().next().or_else(|| kept.then_some(&unknown));
+                if let (Some(of), true) = (of, !choices.next().unwrap_or_default().is_multiple_of(3)) {
                     fields.insert(name.to_owned(), value(of, choices));
                 }
             }
