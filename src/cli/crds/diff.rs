@@ -30,8 +30,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH")]
     installed: Vec<Source>,
 
-    /// The UpgradePolicy that says how strictly each check is taken; the only one of the cluster where the cluster is
-    /// asked.
+    /// The policy that says how strictly each check is taken; the only one of the cluster where the cluster is asked.
     #[arg(long, value_name = "PATH")]
     policy: Option<Source>,
 

@@ -9,7 +9,7 @@ use crate::cli::{Outcome, Output};
 use crate::cluster::files::Source;
 use crate::crds::content;
 
-/// Print the name and the digest of each CRD, for `spec.crds` of a PlatformRelease.
+/// Print the name and the digest of each CRD, for `spec.crds` of a release.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// CRDs: files, folders or '-' for standard input.

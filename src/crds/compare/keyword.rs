@@ -31,10 +31,26 @@ impl Walk<'_> {
     pub(super) fn keyword(&mut self, key: &str, path: &str, old: &Object, new: &Object) {
         let (was, becomes) = (old.get(key), new.get(key));
         match key {
-            // Compared with their neighbours: types, fields, bounds.
-            "type" | "x-kubernetes-int-or-string" | "properties" | "additionalProperties" | "required" => {}
-            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "minLength" | "maxLength"
-            | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {}
+            "nullable" if is(old, "nullable") => {
+                self.tell(Check::Nullable, path, self.between.changed("nullable", "not nullable"));
+            }
+            // Compared with their neighbours: types, fields, bounds; or allowed from now on: null.
+            "type"
+            | "x-kubernetes-int-or-string"
+            | "properties"
+            | "additionalProperties"
+            | "required"
+            | "nullable"
+            | "minimum"
+            | "maximum"
+            | "exclusiveMinimum"
+            | "exclusiveMaximum"
+            | "minLength"
+            | "maxLength"
+            | "minItems"
+            | "maxItems"
+            | "minProperties"
+            | "maxProperties" => {}
             "items" => self.items(path, was, becomes),
             "enum" => self.values(path, was, becomes),
             "pattern" => self.unless_gone(Check::Pattern, key, path, was, becomes),
@@ -43,10 +59,6 @@ impl Walk<'_> {
             "multipleOf" if divides(becomes, was) => {}
             "multipleOf" => self.unless_gone(Check::MultipleOf, key, path, was, becomes),
             "default" => self.changed(Check::Default, key, path, was, becomes),
-            "nullable" if is(old, "nullable") => {
-                self.tell(Check::Nullable, path, self.between.changed("nullable", "not nullable"));
-            }
-            "nullable" => {}
             "x-kubernetes-list-type" | "x-kubernetes-list-map-keys" => self.list_type(key, path, old, new),
             "x-kubernetes-map-type" => self.effective(Check::MapType, "granular", key, path, old, new),
             "x-kubernetes-preserve-unknown-fields" => {
@@ -118,7 +130,7 @@ impl Walk<'_> {
             let raised = becomes.is_some_and(|new| was.or(none).is_none_or(|old| new > old));
             let (was, becomes) = pair(most.0, "exclusiveMaximum");
             let lowered =
-                becomes.is_some_and(|new| was.is_none_or(|old| new.0 < old.0 || (new.0 <= old.0 && new.1 > old.1)));
+                becomes.is_some_and(|new| was.is_none_or(|old| new.0 < old.0 || (new.0 <= old.0 && new.1 && !old.1)));
             for ((key, check), stricter, exclusive) in
                 [(least, raised, "exclusiveMinimum"), (most, lowered, "exclusiveMaximum")]
             {

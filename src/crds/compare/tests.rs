@@ -2,6 +2,7 @@
 //! told there too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -64,6 +65,7 @@ fn spec(spec: Value) -> Value {
 }
 
 /// A CRD with one version whose spec has a field `a` with this schema.
+#[expect(clippy::needless_pass_by_value, reason = "the rows of the tables are written in place")]
 fn field(schema: Value) -> Value {
     spec(json!({"type": "object", "properties": {"a": schema}}))
 }
@@ -86,7 +88,7 @@ fn run(cases: Vec<Case>) -> String {
             let checks: Vec<&str> = found.iter().map(|difference| difference.check).collect();
             assert_eq!(checks, expected, "{what}{arrow}: {found:#?}");
             for difference in found {
-                text.push_str(&format!("{what}{arrow}\n    {}: {difference}\n", difference.check));
+                let _ = writeln!(text, "{what}{arrow}\n    {}: {difference}", difference.check);
             }
         }
     }

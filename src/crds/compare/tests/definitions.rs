@@ -87,7 +87,7 @@ fn of_a_version() -> Vec<Case> {
             with(&[selectable(&[".spec.a", ".spec.b"])]),
             with(&[selectable(&[".spec.b"])]),
         ),
-        one_way("deprecated", &["deprecation"], with(&[]), with(&[deprecated.clone()])),
+        one_way("deprecated", &["deprecation"], with(&[]), with(std::slice::from_ref(&deprecated))),
         one_way("deprecated with a warning", &["deprecation"], with(&[]), with(&[deprecated.clone(), warning.clone()])),
         harmless("another warning", with(std::slice::from_ref(&deprecated)), with(&[deprecated, warning])),
         harmless("printer columns", with(&[]), with(&[("/versions/0/additionalPrinterColumns", columns)])),

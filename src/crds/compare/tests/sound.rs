@@ -146,8 +146,8 @@ fn value(schema: &Value, choices: &mut impl Iterator<Item = usize>) -> Value {
                 let unknown = json!({"type": "string"});
                 let known = [schema.pointer(&format!("/properties/{name}")), schema.get("additionalProperties")];
                 let kept = schema["x-kubernetes-preserve-unknown-fields"] == true;
-                let of = known.into_iter().flatten().next().or(kept.then_some(&unknown));
-                if let (Some(of), true) = (of, choices.next().unwrap_or_default() % 3 > 0) {
+                let of = known.into_iter().flatten().next().or_else(|| kept.then_some(&unknown));
+                if let (Some(of), true) = (of, !choices.next().unwrap_or_default().is_multiple_of(3)) {
                     fields.insert(name.to_owned(), value(of, choices));
                 }
             }
@@ -195,9 +195,10 @@ fn pruned(value: &Value, schema: &Value) -> Value {
     }
 }
 
-fn accepts(schema: &Value, value: &Value) -> bool {
+/// Whether a value is allowed by `schema` and loses nothing.
+fn accepts(schema: &Value) -> impl Fn(&Value) -> bool {
     let validator = jsonschema::options().with_draft(jsonschema::Draft::Draft4).build(&plain(schema)).unwrap();
-    validator.is_valid(value) && pruned(value, schema) == *value
+    move |value| validator.is_valid(value) && pruned(value, schema) == *value
 }
 
 #[test]
@@ -210,22 +211,23 @@ fn what_is_no_difference_harms_no_object() {
 fn judge() {
     let (judged, changed) = (Cell::new(0), Cell::new(0));
     let cases = (pairs(), proptest::collection::vec(proptest::collection::vec(0..1000_usize, 40), 8));
-    let mut runner = TestRunner::new(Config { cases: 2000, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 1000, failure_persistence: None, ..Config::default() });
     let result = runner.run(&cases, |([old, new], choices)| {
         if old == new || !between(&spec(old.clone()), &spec(new.clone())).is_empty() {
             return Ok(());
         }
         changed.set(changed.get() + 1);
+        let (before, after) = (accepts(&old), accepts(&new));
         for choices in choices {
             let value = value(&old, &mut choices.into_iter());
-            if accepts(&old, &value) {
+            if before(&value) {
                 judged.set(judged.get() + 1);
-                prop_assert!(accepts(&new, &value), "{value} is lost or refused from\n{old} to\n{new}");
+                prop_assert!(after(&value), "{value} is lost or refused from\n{old} to\n{new}");
             }
         }
         Ok(())
     });
     result.unwrap_or_else(|error| panic!("{error}"));
     println!("{} pairs without a difference, {} objects", changed.get(), judged.get());
-    assert!(changed.get() > 300 && judged.get() > 800, "{changed:?} pairs, {judged:?} objects: too few to tell");
+    assert!(changed.get() > 100 && judged.get() > 300, "{changed:?} pairs, {judged:?} objects: too few to tell");
 }
