@@ -160,6 +160,14 @@ pub fn documents(sources: &[Source]) -> Vec<Result<Found<Value>, FileError>> {
     reader.found
 }
 
+/// Reads every Kubernetes object in `text`, which people know as `file`, as [`documents`] does.
+#[must_use]
+pub fn documents_in(file: &str, text: &str) -> Vec<Result<Found<Value>, FileError>> {
+    let mut reader = Reader { found: Vec::new() };
+    reader.text(file, text);
+    reader.found
+}
+
 struct Reader {
     found: Vec<Result<Found<Value>, FileError>>,
 }
