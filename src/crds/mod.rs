@@ -2,6 +2,12 @@
 //!
 //! Nothing here ever deletes a CRD, a version of one, or an object.
 
+pub mod apply;
 pub mod check;
 pub mod compare;
 pub mod content;
+pub mod error;
+pub mod objects;
+pub mod source;
+pub mod state;
+pub mod validation;
