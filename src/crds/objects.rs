@@ -288,3 +288,62 @@ impl<'a> Pages<'a> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A CRD whose versions are told by name, whether they are served and stored, and their greatest size.
+    fn definition(versions: &[(&str, bool, bool, i64)], strategy: &str) -> CustomResourceDefinition {
+        let versions = versions.iter().map(|(name, served, storage, most)| {
+            let size = json!({"size": {"type": "integer", "maximum": most}});
+            let schema = json!({"openAPIV3Schema": {"type": "object", "properties": size}});
+            json!({"name": name, "served": served, "storage": storage, "schema": schema})
+        });
+        let definition = json!({
+            "metadata": {"name": "ants.example.com"},
+            "spec": {
+                "group": "example.com", "scope": "Cluster", "names": {"kind": "Ant", "plural": "ants"},
+                "conversion": {"strategy": strategy}, "versions": versions.collect::<Vec<_>>(),
+            },
+        });
+        serde_json::from_value(definition).unwrap()
+    }
+
+    fn judging(installed: &CustomResourceDefinition, wanted: &CustomResourceDefinition) -> (String, Vec<String>) {
+        let listed = listed_version(installed, wanted).unwrap();
+        let judges = judges(installed, wanted, listed).unwrap();
+        (listed.name.clone(), judges.into_iter().map(|judge| judge.version).collect())
+    }
+
+    #[test]
+    fn objects_are_read_as_they_will_be_stored_where_that_is_served_already() {
+        let installed = definition(&[("v1", true, true, 5), ("v2", true, false, 5), ("v3", false, false, 5)], "None");
+        let stored_in = |name: &str| {
+            let of = |version| (version, true, version == name, 6);
+            definition(&[of("v1"), of("v2"), of("v3")], "None")
+        };
+        let all = || ["v1", "v2", "v3"].map(str::to_owned).to_vec();
+        assert_eq!(judging(&installed, &stored_in("v1")), ("v1".to_owned(), all()));
+        assert_eq!(judging(&installed, &stored_in("v2")), ("v2".to_owned(), all()));
+        assert_eq!(judging(&installed, &stored_in("v3")), ("v1".to_owned(), all()));
+    }
+
+    #[test]
+    fn what_a_webhook_makes_of_objects_is_not_guessed() {
+        let installed = definition(&[("v1", true, true, 5), ("v2", true, false, 5)], "Webhook");
+        let wanted = definition(&[("v1", true, false, 6), ("v2", true, true, 6)], "Webhook");
+        assert_eq!(judging(&installed, &wanted), ("v2".to_owned(), vec!["v2".to_owned()]));
+    }
+
+    #[test]
+    fn only_schemas_that_change_are_looked_at() {
+        let installed = definition(&[("v1", true, true, 5), ("v2", true, false, 5)], "None");
+        let wanted = definition(&[("v1", true, true, 5), ("v2", true, false, 6)], "None");
+        assert_eq!(judging(&installed, &wanted), ("v1".to_owned(), vec!["v2".to_owned()]));
+        let none_served = definition(&[("v1", false, true, 5)], "None");
+        assert!(listed_version(&none_served, &wanted).is_none());
+    }
+}

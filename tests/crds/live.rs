@@ -248,6 +248,20 @@ async fn a_crd_on_its_way_out_is_left_alone() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_permission_that_is_missing_is_a_failure_with_advice() -> Result<()> {
+    let Some(cluster) = scene::cluster().await? else { return Ok(()) };
+    let group = Group::new(cluster, "forbidden").await?;
+    let mut config = cluster.config().await?;
+    config.auth_info.impersonate = Some("nobody".to_owned());
+    let client = kube::Client::try_from(config)?;
+    let wanted = [group.crd("Ant", &[("v1", one_field("a"))])];
+    let failed = apply(&client, &wanted, &options(), &mut Vec::new()).await.unwrap_err();
+    let CrdError::Failed(message) = failed else { panic!("no rule was broken: {failed}") };
+    insta::assert_snapshot!(group.plain(&message));
+    Ok(())
+}
+
 /// The public CRDs of the first platform, where they lie beside this repository.
 #[tokio::test]
 async fn both_generations_of_real_crds() -> Result<()> {

@@ -123,25 +123,29 @@ fn field(node: Option<&Node>, name: &str, value: &Value) -> Option<(Key, cel::Va
     }
 }
 
-fn text_value(kind: Kind, text: &str) -> cel::Value {
-    let plain = || cel::Value::from(text);
-    let function = match kind {
-        Kind::Timestamp if text.len() == 10 => {
-            return made("timestamp(text + 'T00:00:00Z')", text).unwrap_or_else(plain);
-        }
-        Kind::Timestamp => "timestamp(text)",
-        Kind::Duration => "duration(text)",
-        Kind::Bytes => "bytes(text)",
-        Kind::Plain | Kind::Number => return plain(),
-    };
-    made(function, text).unwrap_or_else(plain)
-}
+/// An expression of this file over `text`; CEL's own functions know best how it writes times.
+type Made = LazyLock<Option<Program>>;
 
-/// What `expression` makes of `text`; CEL's own functions know best how it writes times.
-fn made(expression: &str, text: &str) -> Option<cel::Value> {
-    let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-    context.add_variable_from_value("text", cel::Value::from(text));
-    ENVIRONMENT.compile(expression).ok()?.execute(&context).ok()
+static DAY: Made = LazyLock::new(|| ENVIRONMENT.compile("timestamp(text + 'T00:00:00Z')").ok());
+static TIMESTAMP: Made = LazyLock::new(|| ENVIRONMENT.compile("timestamp(text)").ok());
+static DURATION: Made = LazyLock::new(|| ENVIRONMENT.compile("duration(text)").ok());
+static BYTES: Made = LazyLock::new(|| ENVIRONMENT.compile("bytes(text)").ok());
+
+/// `text` as what its format says; as text when it is not of its format, which is told elsewhere.
+fn text_value(kind: Kind, text: &str) -> cel::Value {
+    let program = match kind {
+        Kind::Timestamp if text.len() == 10 => DAY.as_ref(),
+        Kind::Timestamp => TIMESTAMP.as_ref(),
+        Kind::Duration => DURATION.as_ref(),
+        Kind::Bytes => BYTES.as_ref(),
+        Kind::Plain | Kind::Number => None,
+    };
+    let made = program.and_then(|program| {
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        context.add_variable_from_value("text", cel::Value::from(text));
+        program.execute(&context).ok()
+    });
+    made.unwrap_or_else(|| cel::Value::from(text))
 }
 
 /// Words of CEL that no field can be called by.
