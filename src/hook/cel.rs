@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::api::expression::{children, compile, depth};
 
-/// How often the innermost part of an expression may be looked at: seconds at the very most.
-const MOST_STEPS: usize = 10_000_000;
+/// How often the innermost part of an expression may be looked at: a second or so.
+const MOST_STEPS: usize = 1_000_000;
 /// The variable that is a time, whatever else it could be.
 const NOW: &str = "now";
 
