@@ -320,15 +320,6 @@ impl Lines {
         if up { between.next() } else { between.last() }
     }
 
-    /// The releases above `from`, from the first one without it, up to the lowest line of `to`; none where releases do
-    /// not make the lines.
-    #[must_use]
-    pub fn passed(&self, from: Option<Span>, to: Span) -> &[Release] {
-        let above = |span: Span| span.highest.checked_add(1).filter(|_| span.track == Track::Releases);
-        let first = from.and_then(above).unwrap_or(0);
-        self.between(to.track, first, to.lowest)
-    }
-
     /// The releases on the lines of `span`, and those above them; none where releases do not make the lines.
     #[must_use]
     pub fn on_and_above(&self, span: Span) -> (&[Release], &[Release]) {

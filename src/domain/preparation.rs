@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::freeze::Freeze;
-use super::line::Release;
-use super::policy::{ComponentId, Policy};
+use super::policy::ComponentId;
 use super::version::Version;
 
 /// What a policy asks for before an upgrade.
@@ -84,42 +83,4 @@ pub struct Preparation {
     pub preconditions: BTreeMap<String, Option<String>>,
     /// The digest of the content of each CRD that it made sure of.
     pub crds: BTreeMap<String, String>,
-}
-
-impl Preparation {
-    /// Whether it was for this version of the component at `id`.
-    #[must_use]
-    pub fn covers(&self, id: ComponentId, version: &Version) -> bool {
-        self.versions.get(&id) == Some(version)
-    }
-}
-
-/// The freeze window that is open at `now` and when it ends; of several the one that ends last.
-#[must_use]
-pub fn open_freeze(freezes: &[Freeze], now: Timestamp) -> Option<(&Freeze, Timestamp)> {
-    let open = freezes.iter().filter_map(|freeze| Some((freeze, freeze.ends(now)?)));
-    open.max_by_key(|(_, ends)| *ends)
-}
-
-/// The breaking changes that a move of the component at `id` passes and that nobody accepted, each with its release:
-/// those of the releases above the line of `from` up to the first that lists `to`. All up to there where nothing tells
-/// where `from` is; none where no release lists `to`. `acknowledged` are those accepted for the install; the policy's
-/// own count too.
-#[must_use]
-pub fn unacknowledged<'a>(
-    policy: &'a Policy,
-    acknowledged: &BTreeSet<String>,
-    id: ComponentId,
-    from: Option<&Version>,
-    to: &Version,
-) -> Vec<(&'a Release, &'a BreakingChange)> {
-    let Ok(target) = policy.lines.span(id, to) else { return vec![] };
-    let from = from.and_then(|version| policy.lines.span(id, version).ok());
-    let concerns = |change: &BreakingChange| change.components.is_empty() || change.components.contains(&id);
-    let is_read = |change: &BreakingChange| {
-        acknowledged.contains(&change.name) || policy.demands.acknowledged.contains(&change.name)
-    };
-    let passed = policy.lines.passed(from, target).iter();
-    let changes = passed.flat_map(|release| release.breaking_changes.iter().map(move |change| (release, change)));
-    changes.filter(|(_, change)| concerns(change) && !is_read(change)).collect()
 }
