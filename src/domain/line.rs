@@ -320,6 +320,19 @@ impl Lines {
         if up { between.next() } else { between.last() }
     }
 
+    /// The releases that a move upwards between the two spans comes past, oldest first: those after the first that lists
+    /// where it begins, up to the first that lists where it ends. So each release is come past once on a way through all
+    /// of them, whatever it lists.
+    #[must_use]
+    pub fn crossed(&self, from: Span, to: Span) -> &[Release] {
+        if from.track != Track::Releases || to.track != Track::Releases {
+            return &[];
+        }
+        let index = |line: i64| usize::try_from(line).ok();
+        let (Some(first), Some(last)) = (index(from.lowest.saturating_add(1)), index(to.lowest)) else { return &[] };
+        self.releases.get(first..=last).unwrap_or_default()
+    }
+
     /// The releases on the lines of `span`, and those above them; none where releases do not make the lines.
     #[must_use]
     pub fn on_and_above(&self, span: Span) -> (&[Release], &[Release]) {

@@ -11,8 +11,9 @@
 use std::cmp::Ordering;
 
 use crate::domain::decision::{Case, Finding, Verdict};
-use crate::domain::line::Release;
+use crate::domain::line::Span;
 use crate::domain::preparation::{BreakingChange, Preparation, open_freeze, unacknowledged};
+use crate::domain::version::Version;
 
 /// Breaking changes whose messages are told; the others are named.
 const MOST_MESSAGES: usize = 3;
@@ -33,7 +34,7 @@ fn not_yet(what: impl Into<String>, facts: impl Into<String>, remedy: impl Into<
 }
 
 fn frozen(case: &Case<'_>) -> Option<Finding> {
-    let (window, ends) = open_freeze(&case.policy.demands.freezes, case.now)?;
+    let (window, ends) = open_freeze(&case.policy.demands, case.now)?;
     Some(not_yet(
         format!("must wait for the end of freeze window {}", window.name),
         format!("it is open until {ends}"),
@@ -42,29 +43,38 @@ fn frozen(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn unread(case: &Case<'_>) -> Option<Finding> {
-    let from = case.completed().or_else(|| case.before());
-    let (own, to) = (case.step.component, &case.step.to);
+    let (own, to) = (case.step.component, case.to.ok()?);
+    let span = |version: &Version| case.policy.lines.span(own, version).ok();
+    let from = case.completed().and_then(span).or_else(|| case.before_span());
+    // From nowhere that can be placed, all up to there.
+    let from = from.unwrap_or_else(|| before_the_first(to));
     let changes = unacknowledged(case.policy, &case.view.acknowledged, own, from, to);
     if changes.is_empty() {
         return None;
     }
     let (noun, them) =
         if changes.len() == 1 { ("a breaking change is", "it") } else { ("breaking changes are", "them") };
-    let message = |(release, change): &(&Release, &BreakingChange)| {
+    let message = |change: &&BreakingChange| {
         let url = change.url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default();
-        format!("{} of release {}: {}{url}", change.name, release.name, change.message.trim_end_matches('.'))
+        format!("{}: {}{url}", change.name, change.message.trim_end_matches('.'))
     };
     let mut facts: Vec<String> = changes.iter().take(MOST_MESSAGES).map(message).collect();
     facts.extend(
         changes.get(MOST_MESSAGES..).filter(|more| !more.is_empty()).map(|more| format!("{} more", more.len())),
     );
-    let names: Vec<String> = changes.iter().map(|(_, change)| format!("\"{}\"", change.name)).collect();
+    let names: Vec<String> = changes.iter().map(|change| format!("\"{}\"", change.name)).collect();
     let (names, policy) = (names.join(" and "), &case.policy.name);
     Some(not_yet(
         format!("must wait until {noun} acknowledged"),
         facts.join("; "),
         format!("Read {them}, then add {names} to spec.acknowledged of UpgradePolicy {policy} or Platform {policy}."),
     ))
+}
+
+/// A line below all releases, seen from `to`.
+fn before_the_first(to: Span) -> Span {
+    let first = to.asks();
+    Span::at(first.lowered(u32::try_from(first.position().saturating_add(1)).unwrap_or(u32::MAX)))
 }
 
 fn unprepared(case: &Case<'_>) -> Vec<Finding> {

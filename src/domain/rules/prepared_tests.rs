@@ -322,8 +322,7 @@ fn breaking_changes_on_the_way_have_to_be_acknowledged() {
     policy.lines = Lines::new(releases);
     assert_eq!(
         denial(&policy, &view(&["2.2.0"])),
-        "[UG-PRECONDITION] api 2.2.0 -> 2.3.0 must wait until a breaking change is acknowledged: seven of release 2026.07: \
-         seven is gone (https://example.com/7). Read it, then add \"seven\" to spec.acknowledged of UpgradePolicy p or \
+        "[UG-PRECONDITION] api 2.2.0 -> 2.3.0 must wait until a breaking change is acknowledged: seven: seven is gone (https://example.com/7). Read it, then add \"seven\" to spec.acknowledged of UpgradePolicy p or \
          Platform p."
     );
     let named = |from: &str, to: &str, acknowledged: &[&str]| -> Vec<String> {
