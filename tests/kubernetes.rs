@@ -9,6 +9,8 @@ mod ask;
 mod controller;
 #[path = "kubernetes/hold.rs"]
 mod hold;
+#[path = "kubernetes/hook.rs"]
+mod hook;
 #[path = "kubernetes/index.rs"]
 mod index;
 #[path = "kubernetes/kinds.rs"]

@@ -139,6 +139,7 @@ impl World {
         relist(&index, Budgets);
         relist(&index, Autoscalers);
         relist(&index, Platforms);
+        index.write(|index| index.reset_crds(index.generation(), &Listed::default()));
         assert_eq!(index.read(|index| index.unsynced().collect::<Vec<_>>()), Vec::<Source>::new());
         let observer = Arc::clone(&counted) as Arc<dyn Observer>;
         let client = store.client();
