@@ -6,6 +6,7 @@ mod bad_input;
 mod custom_resources;
 mod fast_path;
 mod hold;
+mod hook;
 mod judged;
 mod kinds;
 mod mutated;

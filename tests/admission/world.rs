@@ -23,8 +23,18 @@ use super::objects::{NAMESPACE, Workload, budget, image};
 use super::review::{Reply, Review};
 
 /// The policy that is shipped for the platform.
-pub fn stoa_policy() -> Value {
+pub fn shipped_policy() -> Value {
     serde_saphyr::from_str(include_str!("../../manifests/policies/stoa.yaml")).unwrap()
+}
+
+/// The same without what the hook has to do first.
+pub fn stoa_policy() -> Value {
+    let mut policy = shipped_policy();
+    policy["spec"]["preconditions"] = json!([]);
+    for component in policy["spec"]["components"].as_array_mut().unwrap() {
+        component["crds"] = json!([]);
+    }
+    policy
 }
 
 /// What stands in the cluster.

@@ -76,7 +76,9 @@ impl Install {
         let mut policy: Value = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
         policy["metadata"]["name"] = json!(self.namespace);
         policy["spec"]["namespaces"] = json!([self.namespace]);
-        policy["spec"]["modes"] = json!({"UG-ZERODOWNTIME": "Audit"});
+        // No hook runs here.
+        let off = "Audit";
+        policy["spec"]["modes"] = json!({"UG-ZERODOWNTIME": off, "UG-CRD": off, "UG-PRECONDITION": off});
         let applied = cluster.kubectl_with(&["apply", "-f", "-"], &policy.to_string()).await?;
         ensure!(applied.success, "{}", applied.stderr);
         // Both guards: each judges other names.
