@@ -11,6 +11,7 @@ mod cluster;
 mod cure;
 mod driver;
 mod found;
+mod hook;
 mod liveness;
 mod mirror;
 mod oracle;

@@ -17,12 +17,12 @@ use crate::platform::{LINES, Platform, Ver, platforms};
 use crate::steps::{Start, apply, starts, steps};
 
 /// Moves of whole parts; those that break the law are left out.
-fn walks() -> impl Strategy<Value = Vec<(usize, bool)>> {
+pub fn walks() -> impl Strategy<Value = Vec<(usize, bool)>> {
     prop::collection::vec((0..8_usize, any::<bool>()), 0..40)
 }
 
 /// A legal settled state, with all workloads of a part at one version.
-fn legal<'a>(platform: &'a Platform, start: &Start, walk: &[(usize, bool)]) -> Cluster<'a> {
+pub fn legal<'a>(platform: &'a Platform, start: &Start, walk: &[(usize, bool)]) -> Cluster<'a> {
     let cluster = Start { shared: false, ..start.clone() }.cluster(platform);
     let mut versions: Vec<Ver> = cluster.parts.iter().map(|part| part.completed.unwrap()).collect();
     for (part, up) in walk {
@@ -37,7 +37,7 @@ fn legal<'a>(platform: &'a Platform, start: &Start, walk: &[(usize, bool)]) -> C
     Cluster::settled(platform, &versions)
 }
 
-fn targets(cluster: &Cluster<'_>) -> BTreeMap<ComponentId, Version> {
+pub fn targets(cluster: &Cluster<'_>) -> BTreeMap<ComponentId, Version> {
     let platform = cluster.platform;
     let all = cluster.parts.iter().enumerate();
     all.map(|(part, state)| (ComponentId(part), platform.version(part, state.completed.unwrap()))).collect()
@@ -65,7 +65,7 @@ fn followed(platform: &Platform, view: &View, route: &Route) -> Result<View, Str
     Ok(view)
 }
 
-fn is_at(view: &View, targets: &BTreeMap<ComponentId, Version>) -> bool {
+pub fn is_at(view: &View, targets: &BTreeMap<ComponentId, Version>) -> bool {
     let at = |(id, target): (&ComponentId, &Version)| {
         view.component(*id).workloads.iter().all(|workload| workload.desired.iter().all(|version| version == target))
     };
