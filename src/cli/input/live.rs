@@ -246,7 +246,28 @@ mod tests {
                     "metadata": {"name": "api", "namespace": "shop"}, "spec": {"minAvailable": 1},
                 }]),
             ),
-            "rollouts" | "platforms" | "/apis/guard.gostoa.dev/v1alpha1/upgradepolicies" => (
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/there.example.com" => (
+                200,
+                json!({
+                    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                    "metadata": {"name": "there.example.com"}, "status": {"conditions": []},
+                    "spec": {
+                        "group": "example.com", "scope": "Namespaced", "names": {"plural": "there", "kind": "There"},
+                        "versions": [{"name": "v1", "served": true, "storage": true}],
+                    },
+                }),
+            ),
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secret.example.com" => (
+                403,
+                json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+                    "message": "customresourcedefinitions.apiextensions.k8s.io is forbidden",
+                }),
+            ),
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/missing.example.com"
+            | "rollouts"
+            | "platforms"
+            | "/apis/guard.gostoa.dev/v1alpha1/upgradepolicies" => (
                 404,
                 json!({
                     "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
@@ -269,7 +290,7 @@ mod tests {
         let service = tower::service_fn(move |request: Request<Body>| async move {
             let path = request.uri().path().to_owned();
             let (code, body) = match answer(&path) {
-                (403, _) if allow_daemon_sets => answer("/others"),
+                (403, _) if allow_daemon_sets && path.ends_with("/daemonsets") => answer("/others"),
                 answer => answer,
             };
             let response = Response::builder().status(code).body(Body::from(serde_json::to_vec(&body).unwrap()));
@@ -288,6 +309,29 @@ mod tests {
         let id = WorkloadId { kind: "Deployment".into(), name: "api".into() };
         assert_eq!(inventory.workload(&id).unwrap().uid, "1");
         assert!(cluster.policies().unwrap().is_empty(), "the guard is not installed there");
+    }
+
+    #[test]
+    fn crds_that_policies_name_are_read_and_where_they_may_not_be_are_not_judged() {
+        let policy = |names: &[&str]| {
+            let policy: UpgradePolicy = serde_json::from_value(json!({
+                "apiVersion": "guard.gostoa.dev/v1alpha1", "kind": "UpgradePolicy", "metadata": {"name": "p"},
+                "spec": {"namespaces": ["shop"], "components": [{"name": "api", "match": {"names": ["api"]}, "crds": names}]},
+            }))
+            .unwrap();
+            Policy::try_from(&policy).unwrap()
+        };
+        let cluster = cluster(true);
+        let mut state = cluster.installs(["shop"].into_iter()).unwrap();
+        let mut notes = vec![];
+        cluster.add_crds(&mut state, &[policy(&["there.example.com", "missing.example.com"])], &mut notes).unwrap();
+        let crds = state["shop"].inventory.crds().unwrap();
+        let shown: Vec<_> = crds.iter().map(|(name, crd)| (name.as_str(), crd.established)).collect();
+        assert_eq!((shown, notes.len()), (vec![("there.example.com", false)], 0));
+
+        cluster.add_crds(&mut state, &[policy(&["there.example.com", "secret.example.com"])], &mut notes).unwrap();
+        assert_eq!(state["shop"].inventory.crds(), None);
+        assert_eq!(notes, ["you may not get customresourcedefinitions: they are not judged"]);
     }
 
     #[test]

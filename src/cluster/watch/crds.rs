@@ -11,7 +11,7 @@ use super::rollouts::{Presence, ROLLOUT_CRD};
 use super::{Kind, Sink};
 use crate::cluster::crd::{Digest, state};
 use crate::cluster::feed::Source;
-use crate::cluster::index::{Listed, ObjectKey, ObjectProblem, SharedIndex};
+use crate::cluster::index::{Index, Listed, ObjectKey, ObjectProblem, SharedIndex};
 use crate::domain::preparation::CrdState;
 
 /// Objects in one answer to a list: some CRDs are a megabyte.
@@ -45,11 +45,7 @@ impl Sink for Crds {
     fn resource(&self) {}
     fn config(&self, index: &SharedIndex) -> watcher::Config {
         let config = watcher::Config::default().page_size(PAGE_SIZE);
-        if index.read(|index| index.names_crds()) {
-            config
-        } else {
-            config.fields(&format!("metadata.name={ROLLOUT_CRD}"))
-        }
+        if index.read(Index::names_crds) { config } else { config.fields(&format!("metadata.name={ROLLOUT_CRD}")) }
     }
     fn is_selected(&self) -> bool {
         true

@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::Outcome::{self, Completed, Partial};
 use crate::api::{
-    PlatformBlock, PlatformHistoryEntry, PlatformOverride, PlatformRelease, UpgradePolicy, misfits, with_releases,
+    PlatformBlock, PlatformHistoryEntry, PlatformOverride, PlatformPreparation, PlatformRelease, UpgradePolicy,
+    misfits, with_releases,
 };
 use crate::cluster::inventory::RevisionKind;
 use crate::cluster::object::{WorkloadKind, WorkloadObject};
 use crate::cluster::record::{RevisionRecord, WorkloadRecord};
 use crate::cluster::testing::{deployment_json, read, replica_set_json};
+use crate::domain::freeze::Freeze;
+use crate::domain::line::{Lines, Listed, Release};
+use crate::domain::preparation::{BreakingChange, Demands, Precondition};
 
 const API: &str = "api";
 const GATEWAY: &str = "gateway";
@@ -414,6 +418,58 @@ fn intents_stay_until_they_end() {
     install.runs(API, "2.3.0", &[("2.3.0", 2)]);
     install.look();
     assert_eq!(to(&install), [""; 0]);
+}
+
+/// What the hook left for `version` of the api.
+fn hook_run(install: &Install, version: &str) -> PlatformPreparation {
+    read(json!({
+        "target": version, "components": [{"name": API, "version": version}], "outcome": "Prepared",
+        "started": install.now.to_string(), "ended": install.now.to_string(),
+        "preconditions": [{"name": "backup", "held": true, "message": ""}],
+    }))
+}
+
+#[test]
+fn what_the_hook_has_to_do_is_told_until_it_is_done() {
+    let mut install = Install::settled();
+    let backup = Precondition { name: "backup".to_owned(), components: [].into() };
+    install.policy.demands.preconditions = vec![backup];
+    install.look();
+    assert_eq!(install.status.next, ["api to 2.3.x must wait for the hook"]);
+    // Another patch of the line is what it prepared, and what will be asked for.
+    install.status.preparations = vec![hook_run(&install, "2.3.4")];
+    install.look();
+    assert_eq!(install.status.next, ["api may go to 2.3.x"]);
+    assert!(install.fits() && install.status.preparations.len() == 1, "it is kept");
+
+    // Its time runs out, and what it found counts no more.
+    install.now += SignedDuration::from_hours(25);
+    install.look();
+    assert_eq!(install.status.next, ["api to 2.3.x must wait for the hook"]);
+
+    let freeze = Freeze::new("weekend", "0 0 1 1 *", "UTC", SignedDuration::from_hours(36)).unwrap();
+    install.policy.demands = Demands { freezes: vec![freeze], ..Demands::default() };
+    install.look();
+    assert_eq!(install.status.next, ["api to 2.3.x must wait for the end of freeze window weekend"]);
+    install.now += SignedDuration::from_hours(11);
+    install.look();
+    assert_eq!(install.status.next, ["api may go to 2.3.x"]);
+
+    // What is acknowledged stands in the spec of the Platform.
+    let change = BreakingChange { name: "x".into(), message: "x".into(), url: None, components: [].into() };
+    let listed =
+        |version: &str| Listed { version: version.parse().unwrap(), tags: vec![], digests: vec![], needs: [].into() };
+    let release = |name: &str, version: &str, breaking_changes: Vec<BreakingChange>| {
+        let components = [(ComponentId(0), listed(version)), (ComponentId(1), listed(version))].into();
+        Release { name: name.into(), components, breaking_changes, ..Release::default() }
+    };
+    install.policy.lines = Lines::new(vec![release("one", "2.2.0", vec![]), release("two", "2.3.0", vec![change])]);
+    install.look();
+    assert_eq!(install.status.next, ["api to 2.3.4 (release two) must wait until a breaking change is acknowledged"]);
+    let spec = PlatformSpec { policy: install.policy.name.clone(), acknowledged: vec!["x".to_owned()] };
+    install.inventory.platforms_mut().insert(install.policy.name.clone(), Platform::new(&install.policy.name, spec));
+    install.look();
+    assert_eq!(install.status.next, ["api may go to 2.3.4 (release two)"]);
 }
 
 #[test]

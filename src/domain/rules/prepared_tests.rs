@@ -77,11 +77,11 @@ fn denial(policy: &Policy, view: &View) -> String {
 
 // --- UG-CRD
 
-fn crds(of: &[(&str, bool, &str)]) -> Option<BTreeMap<String, CrdState>> {
+fn crds(of: &[(&str, bool, &str)]) -> BTreeMap<String, CrdState> {
     let state = |(name, established, content): &(&str, bool, &str)| {
         ((*name).to_owned(), CrdState { established: *established, content: (*content).to_owned() })
     };
-    Some(of.iter().map(state).collect())
+    of.iter().map(state).collect()
 }
 
 fn needing(names: &[&str]) -> Policy {
@@ -109,7 +109,7 @@ fn applied(target: &str, version: &str, content: &str) -> Preparation {
 fn a_crd_has_to_be_there_and_established_whichever_way_it_goes() {
     let policy = needing(&["tools", "skills", "toolsets"]);
     let mut there = view(&["2.3.0"]);
-    there.crds = crds(&[("tools", true, "a"), ("skills", false, "a"), ("others", true, "a")]);
+    there.crds = Some(crds(&[("tools", true, "a"), ("skills", false, "a"), ("others", true, "a")]));
     let both = [
         "NotYet: must wait for CRD skills: installed and not established",
         "NotYet: must wait for CRD toolsets: not installed",
@@ -158,7 +158,7 @@ fn its_content_is_that_of_the_release_or_of_a_later_one() {
         ([None, None, None], "other", "2.2.0", "2.3.0", None),
     ] {
         let mut view = view(&[from]);
-        view.crds = crds(&[("tools", true, live)]);
+        view.crds = Some(crds(&[("tools", true, live)]));
         let found = said(&listing(releases), &view, Rule::Crd, Some(from), to);
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{live} of {releases:?}, {from} to {to}");
     }
@@ -183,14 +183,14 @@ fn else_its_content_is_what_the_hook_applied_for_the_version_or_later() {
         (vec![prepared("2026.07", "2.3.0")], "other", None),
     ] {
         let mut view = view(&["2.2.0"]);
-        view.crds = crds(&[("tools", true, live)]);
+        view.crds = Some(crds(&[("tools", true, live)]));
         view.preparations = Some(runs.clone());
         let found = said(&needing(&["tools"]), &view, Rule::Crd, Some("2.2.0"), "2.3.0");
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{live} after {runs:?}");
     }
     // What the release says comes first, and what the hook applied for it serves too.
     let mut view = view(&["2.2.0"]);
-    view.crds = crds(&[("tools", true, "theirs")]);
+    view.crds = Some(crds(&[("tools", true, "theirs")]));
     view.preparations = Some(vec![applied("2026.07", "2.3.0", "theirs")]);
     let policy = listing([Some("six"), Some("seven"), Some("eight")]);
     assert_eq!(said(&policy, &view, Rule::Crd, Some("2.2.0"), "2.3.0"), [""; 0]);
