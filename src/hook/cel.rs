@@ -31,6 +31,12 @@ impl fmt::Debug for Expression {
     }
 }
 
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Why an expression says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CelError {
@@ -206,11 +212,12 @@ impl Path<'_> {
     fn until(&self, length: usize) -> String {
         let mut text = self.root.to_owned();
         for step in &self.steps[..length] {
-            text += &match step {
+            let part = match step {
                 Step::Field(name) => format!(".{name}"),
                 Step::Entry(name) => format!("[\"{name}\"]"),
                 Step::Index(index) => format!("[{index}]"),
             };
+            text.push_str(&part);
         }
         text
     }

@@ -150,3 +150,72 @@ fn a_large_object_does_not_take_for_ever() {
     let error = evaluate("object.items.all(a, object.items.all(b, a == b))").unwrap_err();
     assert!(matches!(error, CelError::TooMuch { longest: 4000, .. }), "{error}");
 }
+
+/// Whatever an expression does with numbers, times and texts, it ends with an answer or an error.
+#[test]
+fn nothing_makes_an_evaluation_fail() {
+    for text in [
+        "9223372036854775807 + 1 == 0",
+        "-9223372036854775808 / -1 == 0",
+        "-9223372036854775808 % -1 == 0",
+        "-(-9223372036854775808) == 0",
+        "9223372036854775807 * 2 == 0",
+        "18446744073709551615u + 1u == 0u",
+        "int(1e300) == 0",
+        "uint(-1) == 0u",
+        "int('x') == 0",
+        "5 % 0 == 0",
+        "timestamp('9999-12-31T23:59:59Z') + duration('9999999h') > now",
+        "timestamp('0001-01-01T00:00:00Z') - duration('9999999h') < now",
+        "timestamp('99999-12-31T23:59:59Z') > now",
+        "timestamp('2026-13-41T00:00:00Z') > now",
+        "timestamp('') > now",
+        "timestamp(9223372036854775807) > now",
+        "duration('99999999999999999999h') > duration('1s')",
+        "duration('9223372036s') + duration('9223372036s') > duration('1s')",
+        "duration('') > duration('1s')",
+        "duration('-1h') < duration('h')",
+        "now.getHours('Nowhere/At all') == 1",
+        "object.metadata.name.matches('(') ",
+        "object.metadata.name.matches('(a*)*b{1000}{1000}')",
+        "object.status.conditions[-1].type == ''",
+        "object.status.conditions[1.5].type == ''",
+        "object.status.conditions['x'].type == ''",
+        "object[0] == 1",
+        "object[null] == 1",
+        "{1: 2, 1: 3} == {}",
+        "[1, 2].map(x, x / 0) == []",
+        "size(object.spec.replicas) == 1",
+        "string(b'\\xff') == ''",
+        "'\\ud800' == ''",
+        "max() == 1",
+        "object.all(k, k != '')",
+        "object.exists_one(k, k.x)",
+        "timestamp(object) == now",
+        "now == now - now",
+        "dyn(1) == 1.0",
+        "1 in object.spec.replicas",
+        "object.spec.big + 1u == 0u",
+        "object.spec.big == -1",
+        "has(object.status.conditions[9].x)",
+        "google.protobuf.Timestamp{seconds: 1} == now",
+        "true ? 1 : 2",
+        "optional.of(1).value() == 1",
+    ] {
+        let _ = holds(text);
+        let _ = time(text);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_expression_makes_an_evaluation_fail(parts in proptest::collection::vec(proptest::sample::select(vec![
+        "object", ".status", ".conditions", ".phase", "[0]", "[9]", ".exists(c, ", "c.type", ")", " == ", " && ", " || ",
+        "!", "'x'", "1", "-1", "now", "timestamp(", "duration('1h')", " + ", " - ", " < ", "has(", ".size()", " in ",
+        "object.metadata", ".name", ".matches('a')", " ? ", " : ", "[", "]", "null", "true", ".map(x, ", "x",
+    ]), 1..12)) {
+        let text = parts.concat();
+        let _ = holds(&text);
+        let _ = time(&text);
+    }
+}
