@@ -1,4 +1,4 @@
-//! Where a database is, as people write it: libpq's and SQLAlchemy's URLs, and libpq's environment variables.
+//! Where a database is, as people write it: libpq's and `SQLAlchemy`'s URLs, and libpq's environment variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -222,9 +222,9 @@ impl Parts {
     fn place(&mut self, value: &str) -> Result<(), DatabaseUrlError> {
         let mut one = Self::default();
         if value.starts_with('/') {
-            value.clone_into(&mut one.hosts)
+            value.clone_into(&mut one.hosts);
         } else {
-            one.places(value)?
+            one.places(value)?;
         }
         if self.hosts.is_empty() {
             self.hosts = one.hosts;

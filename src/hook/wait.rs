@@ -223,10 +223,7 @@ pub async fn until_met(
     let deadline = began + patience;
     let mut last = (Exit::CouldNot, "nothing was seen".to_owned());
     loop {
-        let seen = match timeout_at(deadline, look()).await {
-            Ok(seen) => seen,
-            Err(_) => break,
-        };
+        let Ok(seen) = timeout_at(deadline, look()).await else { break };
         let now = match seen {
             Ok(needs) if needs.iter().all(|need| need.state == State::Met) => {
                 let met: Vec<String> = needs.iter().map(ToString::to_string).collect();

@@ -41,7 +41,7 @@ const RECORD_PAUSE: Duration = Duration::from_millis(500);
 /// Tell whether an upgrade is done and everything is well: versions, rollouts, pods, restarts, HTTP checks of the policy
 /// and the revision of the database's schema.
 ///
-/// Argo CD runs it as a PostSync hook, Helm as a post-upgrade hook with --wait (Helm's own --wait takes a rollout that
+/// Argo CD runs it as a `PostSync` hook, Helm as a post-upgrade hook with --wait (Helm's own --wait takes a rollout that
 /// the guard holds for a finished one). When all is well it is noted on the Platform. Every check is told, whatever the
 /// others say, and what could not be looked at does not count as well.
 ///
@@ -128,7 +128,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
     let told = match told(args) {
         Ok(told) => told,
         // An exit code of its own: what could not be tried is neither well nor wrong.
-        Err(error) => text::Told::failed(format!("{error:#}")),
+        Err(error) => text::Told::failed(&format!("{error:#}")),
     };
     match args.output {
         Format::Text => text::print(&told, out)?,
@@ -142,35 +142,40 @@ fn told(args: &Args) -> anyhow::Result<text::Told> {
     let url = args.database.url().map_err(|error| format!("{error:#}"));
     let cluster = live::Cluster::connect()?;
     cluster.block_on(async |client| {
-        let place = RefCell::new(None);
-        let look = async || look(args, &cluster, &url, &place).await.map_err(|error| format!("{error:#}"));
+        let looked_in = RefCell::new(None);
+        let look = async || look(args, &cluster, &url, &looked_in).await.map_err(|error| format!("{error:#}"));
         let patience = args.wait.then(|| args.timeout.unsigned_abs());
         let pace = Pace { settle: args.settle.unsigned_abs(), patience };
         let verified = until_verified(look, pace, &mut Progress).await.map_err(|error| anyhow!(error))?;
-        let namespace = place.into_inner().unwrap_or_default();
+        let namespace = looked_in.into_inner().unwrap_or_default();
         let mut told = text::Told::of(&namespace, &verified);
         if told.exit == Exit::Done && !args.no_record {
-            told.notes = record(&client, &namespace, &verified).await?;
+            match record(&client, &namespace, &verified).await {
+                Ok(notes) => told.notes = notes,
+                Err(error) => told.is_not_noted(&format!("{error:#}")),
+            }
         }
         Ok(told)
     })
 }
 
-/// Looks at everything once; where it looked goes to `place`.
+/// Looks at everything once; the namespace goes to `looked_in`.
 async fn look(
     args: &Args,
     cluster: &live::Cluster,
     url: &Result<Option<DatabaseUrl>, String>,
-    place: &RefCell<Option<String>>,
+    looked_in: &RefCell<Option<String>>,
 ) -> anyhow::Result<Sight> {
     let governed = Governed::read(cluster, args.policy.as_deref(), args.namespace.as_deref()).await?;
-    place.replace(Some(governed.namespace.clone()));
+    looked_in.replace(Some(governed.namespace.clone()));
     let view = governed.install.inventory.view(&governed.policy, Timestamp::now());
     let wanted = wanted(args, &governed, &view)?;
     let mut checks = governed.spec.verify.http.clone();
     if args.wait {
         // The next look comes soon enough.
-        checks.iter_mut().for_each(|check| check.retries = 0);
+        for check in &mut checks {
+            check.retries = 0;
+        }
     }
     let (pods, http, schema) = tokio::join!(
         cluster.pods(&governed.namespace),
@@ -258,7 +263,7 @@ async fn record(client: &Client, namespace: &str, verified: &Verified) -> anyhow
     let noted = async {
         loop {
             let note = ledger.update(namespace, &policy.name, |status| mark.note(status, Timestamp::now())).await;
-            match note.context("everything is well, but that could not be noted on the Platform")? {
+            match note? {
                 Marked { open, .. } if open.is_empty() => return anyhow::Ok(()),
                 _ => tokio::time::sleep(RECORD_PAUSE).await,
             }

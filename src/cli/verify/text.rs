@@ -56,9 +56,15 @@ impl Told {
         }
     }
 
+    /// Says that all is well and nobody will know: who asked for a mark did not get one.
+    pub(super) fn is_not_noted(&mut self, why: &str) {
+        self.exit = Exit::CouldNot;
+        self.notes.push(format!("that could not be noted on the Platform: {why}; --no-record leaves it as it is"));
+    }
+
     /// That nothing could be found, for this.
     #[must_use]
-    pub fn failed(error: String) -> Self {
+    pub fn failed(error: &str) -> Self {
         Self {
             verified: false,
             exit: Exit::CouldNot,
@@ -164,7 +170,7 @@ mod tests {
         let good: Vec<Row> = rows().into_iter().take(1).collect();
         let mut noted = told(good);
         noted.notes.push("the guard has not written down every move as complete yet: is it running?".to_owned());
-        let failed = Told::failed("cannot list UpgradePolicies: connection refused".to_owned());
+        let failed = Told::failed("cannot list UpgradePolicies: connection refused");
         let all = [told(rows()), noted, failed].map(|told| printed(&told, print));
         insta::assert_snapshot!(all.join("\n"));
     }

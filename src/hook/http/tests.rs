@@ -119,7 +119,7 @@ async fn found(target: &Target, spec: &HttpCheckSpec) -> Result<String, String> 
 #[tokio::test]
 async fn answers_are_judged_by_code_and_expression() {
     let target = plain().await;
-    let mut told = String::new();
+    let mut told = Vec::new();
     for (path, status, expression) in [
         ("/health", 200, None),
         ("/health", 200, Some("body.status == 'ok' && body.checks.all(c, c.up)")),
@@ -150,9 +150,9 @@ async fn answers_are_judged_by_code_and_expression() {
             Ok(found) => format!("ok: {found}"),
             Err(found) => format!("NO: {found}"),
         };
-        told += &format!("{path} {status} {}\n  {line}\n", expression.unwrap_or("-"));
+        told.push(format!("{path} {status} {}\n  {line}", expression.unwrap_or("-")));
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[tokio::test]

@@ -98,30 +98,11 @@ pub async fn until_verified(
             },
             None => look().await,
         };
-        let mut pause = BETWEEN;
-        let waits_for = match seen {
-            Err(error) if deadline.is_none() => return Err(error),
-            Err(error) => {
-                baseline = None;
-                let waits_for = error.clone();
-                // What was seen before may no longer be so.
-                last = Err(error);
-                waits_for
-            }
-            Ok(sight) => {
-                let restarts = restarts(&mut baseline, &sight, pace);
-                let table = judge(&sight, &restarts);
-                let watching = matches!(restarts, Restarts::Watching(_));
-                if table.holds() || (deadline.is_none() && !watching) {
-                    return Ok(Verified { table, sight });
-                }
-                if let (Restarts::Watching(left), true) = (&restarts, deadline.is_none() || table.holds_but_restarts())
-                {
-                    pause = if deadline.is_none() { *left } else { (*left).min(BETWEEN) };
-                }
-                let waits_for = table.waits_for();
-                last = Ok(Verified { table, sight });
-                waits_for
+        let (waits_for, pause) = match judged(seen, &mut baseline, pace) {
+            Step::End(end) => return end,
+            Step::Again { found, waits_for, pause } => {
+                last = found;
+                (waits_for, pause)
             }
         };
         if waits_for != told {
@@ -133,6 +114,41 @@ pub async fn until_verified(
         }
         sleep(pause).await;
     }
+}
+
+/// What comes after a look.
+enum Step {
+    /// Nothing.
+    End(Result<Verified, String>),
+    /// Another one.
+    Again {
+        /// What counts when no other look comes to an end: what was seen before may no longer be so.
+        found: Result<Verified, String>,
+        waits_for: String,
+        pause: Duration,
+    },
+}
+
+fn judged(seen: Result<Sight, String>, baseline: &mut Option<Baseline>, pace: Pace) -> Step {
+    let waiting = pace.patience.is_some();
+    let sight = match seen {
+        Ok(sight) => sight,
+        Err(error) if waiting => {
+            *baseline = None;
+            return Step::Again { waits_for: error.clone(), found: Err(error), pause: BETWEEN };
+        }
+        Err(error) => return Step::End(Err(error)),
+    };
+    let restarts = restarts(baseline, &sight, pace);
+    let table = judge(&sight, &restarts);
+    let pause = match restarts {
+        // One look decides, and then one more.
+        Restarts::Watching(left) if !waiting => left,
+        Restarts::Watching(left) if table.holds_but_restarts() => left.min(BETWEEN),
+        _ if table.holds() || !waiting => return Step::End(Ok(Verified { table, sight })),
+        _ => BETWEEN,
+    };
+    Step::Again { waits_for: table.waits_for(), found: Ok(Verified { table, sight }), pause }
 }
 
 /// The look that later ones are compared with.

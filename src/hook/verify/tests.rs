@@ -149,16 +149,16 @@ fn what_is_wrong_is_told_where_it_is_wrong() {
         ("another revision", Exit::Versions, |sight| sight.schema = Schema::Read(Ok(Revision::One("9e2a".to_owned())))),
         ("no database", Exit::CouldNot, |sight| sight.schema = Schema::NotLooked("DATABASE_URL is empty".to_owned())),
     ];
-    let mut told = String::new();
+    let mut told = Vec::new();
     for (name, exit, spoil) in cases {
         let mut sight = well();
         spoil(&mut sight);
         let table = judge(&sight, &watched());
         assert!(!table.holds(), "{name}");
         assert_eq!(table.exit(), exit, "{name}: {}", lines(&table));
-        told += &format!("{name}: {}\n", table.waits_for());
+        told.push(format!("{name}: {}", table.waits_for()));
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]

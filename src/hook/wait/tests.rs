@@ -109,7 +109,7 @@ fn a_component_has_to_run_it_everywhere_and_be_settled() {
     let need = |text: &str, api: ComponentView| component(&policy, &view(&policy, api), &text.parse().unwrap());
     let rolling = Rollout::Progressing(Missing::Updated { updated: 1, of: 2 });
     let held = Rollout::Progressing(Missing::Held(vec![Version::read("2.4.0")]));
-    let mut told = String::new();
+    let mut told = Vec::new();
     for (text, api, expected) in [
         ("api>=2.3.0", settled("2.3.0"), State::Met),
         ("api>=2.3.0", settled("2.4.1"), State::Met),
@@ -125,9 +125,9 @@ fn a_component_has_to_run_it_everywhere_and_be_settled() {
     ] {
         let need = need(text, api);
         assert_eq!(need.state, expected, "{need}");
-        told += &format!("{need}\n");
+        told.push(need.to_string());
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]
