@@ -2,7 +2,7 @@
 //! the same names (a test there compares).
 
 /// The names, in the order in which they are shown.
-pub const CRD_CHECKS: [&str; 39] = [
+pub const CRD_CHECKS: [&str; 40] = [
     "identity",
     "names",
     "scope",
@@ -42,4 +42,5 @@ pub const CRD_CHECKS: [&str; 39] = [
     "transitionRule",
     "description",
     "unhandled",
+    "liveObjects",
 ];

@@ -13,7 +13,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::check::{Severities, Severity};
+use super::check::{Check, Severities, Severity};
 pub use super::error::CrdError;
 use super::error::{Answer, Refusal, conflict};
 use super::objects::{Findings, look};
@@ -26,8 +26,6 @@ mod wait;
 
 /// The name of the step.
 const STEP: &str = "crds";
-/// The check of the objects in the cluster.
-const LIVE_OBJECTS: &str = "liveObjects";
 /// Requests that are under way at the same time.
 const AT_ONCE: usize = 8;
 
@@ -252,7 +250,7 @@ impl Run<'_> {
 
     /// Holds the objects in the cluster against the new schemas.
     async fn objects(&mut self, change: &Change<'_>) -> Result<(), CrdError> {
-        let severity = self.options.severities.0.get(LIVE_OBJECTS).copied().unwrap_or(Severity::Error);
+        let severity = self.options.severities.of(Check::LiveObjects);
         let (Some(installed), Some(answer)) = (&change.installed, &change.answer) else { return Ok(()) };
         if severity == Severity::Off {
             return Ok(());
@@ -278,8 +276,8 @@ impl Run<'_> {
         if findings.invalid > 0 {
             let message = offenders(&findings);
             match severity {
-                Severity::Error => self.refuse(change.refusal(LIVE_OBJECTS, message)),
-                _ => self.warn(format!("{name}: {LIVE_OBJECTS}: {message}")),
+                Severity::Error => self.refuse(change.refusal(Check::LiveObjects.row().name, message)),
+                _ => self.warn(format!("{name}: {}: {message}", Check::LiveObjects.row().name)),
             }
         }
         Ok(())

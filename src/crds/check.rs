@@ -115,6 +115,8 @@ checks! {
         "A description, title, example or link to documentation changes."
     Unhandled "unhandled" Error
         "Something else changes that no check knows."
+    LiveObjects "liveObjects" Error
+        "Objects in the cluster that are valid would not be any more."
 }
 
 impl Check {

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
-use upgrade_guard::api::{Platform, PlatformPreparation};
+use upgrade_guard::api::{Platform, PlatformPreparation, UpgradePolicy};
 
 use crate::gate::{Gate, Stop};
 use crate::platform::deployment;
@@ -78,6 +79,21 @@ impl Scene {
         self.write_crd("tools", &["name"])
     }
 
+    /// Takes everything away, so that many scenes fit on two nodes.
+    pub(crate) async fn close(self) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(&self.namespace, &<_>::default()).await?;
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        for plural in ["tools", "skills"] {
+            if self.crd(plural).await?.is_some() {
+                crds.delete(&self.crd_name(plural), &<_>::default()).await?;
+            }
+        }
+        let policies: Api<UpgradePolicy> = Api::all(self.client.clone());
+        policies.delete(&self.namespace, &<_>::default()).await?;
+        Ok(())
+    }
+
     /// Applies objects with every right, in the namespace.
     pub(crate) async fn apply(&self, objects: &Value) -> Result<()> {
         let arguments = ["-n", &self.namespace, "apply", "-f", "-"];
@@ -103,7 +119,7 @@ impl Scene {
             "metadata": {"name": self.crd_name(plural)},
             "spec": {
                 "group": format!("{}.example.org", self.namespace), "scope": "Namespaced",
-                "names": {"plural": plural, "kind": "Tool"},
+                "names": {"plural": plural, "kind": format!("Kind{plural}")},
                 "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
             },
         });
@@ -125,7 +141,7 @@ impl Scene {
     /// The usual arguments for release 2.3.0.
     pub(crate) fn usual(&self) -> Vec<String> {
         let crds = self.crds().display().to_string();
-        ["--release", "2.3.0", "--crds", &crds].map(str::to_owned).to_vec()
+        ["--release", "2.3.0", "--crds", &crds, "--timeout", "80s"].map(str::to_owned).to_vec()
     }
 
     /// Starts `presync` with `args`, with every right, through a gate.

@@ -212,7 +212,7 @@ async fn what_takes_too_long_ends() {
     let slow = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "slow"}, "spec": {
         "schedule": "0 0 29 2 *", "jobTemplate": {"spec": {"template": template}}}});
     scene.apply(&slow).await.unwrap();
-    let ran = usual(&scene, &["--timeout", "2s"]).await.unwrap();
+    let ran = scene.run(&args(&["--release", "2.3.0", "--timeout", "2s"])).await.unwrap();
     assert_eq!(ran.code, Some(1), "{}", ran.text);
     assert!(ran.text.contains("not done within 2 s; last: "), "{}", ran.text);
     assert_eq!(scene.preparations().await.unwrap()[0].outcome, PreparationOutcome::Failed);
