@@ -1,6 +1,5 @@
 //! The commands of README that need a cluster, as a user types them.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -9,9 +8,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use serde_json::json;
 use tokio::process::{Child, Command};
-
-use upgrade_guard::api::{PlatformPreparation, UpgradePolicy};
-use upgrade_guard::cluster::ledger::Ledger;
 
 use super::platform::{API, GATEWAY, budget, deployment, image};
 use crate::support::cluster::{Cluster, Shape};
@@ -83,42 +79,6 @@ impl<'a> Shell<'a> {
     }
 }
 
-/// Makes the CRDs that the shipped policy names, and records that everything it asks for was there.
-async fn hook_has_run(cluster: &Cluster) -> Result<()> {
-    let policy: UpgradePolicy = serde_saphyr::from_str(include_str!("../../manifests/policies/stoa.yaml"))?;
-    let names: BTreeSet<&String> = policy.spec.components.iter().flat_map(|component| &component.crds).collect();
-    let crds = names.into_iter().map(|name| {
-        let (plural, group) = name.split_once('.').unwrap();
-        let schema = json!({"openAPIV3Schema": {"type": "object"}});
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
-            "spec": {
-                "group": group, "scope": "Namespaced", "names": {"plural": plural, "kind": format!("Kind{plural}")},
-                "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-            },
-        })
-    });
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": crds.collect::<Vec<_>>()}).to_string();
-    let applied = cluster.kubectl_with(&["apply", "-f", "-"], &list).await?;
-    ensure!(applied.success, "{applied:?}");
-    let found = policy
-        .spec
-        .preconditions
-        .iter()
-        .map(|precondition| json!({"name": precondition.name, "held": true, "message": ""}));
-    let components = [API, GATEWAY].map(|name| json!({"name": name, "version": "2.3.0"}));
-    let now = jiff::Timestamp::now().to_string();
-    let run: PlatformPreparation = serde_json::from_value(json!({
-        "target": "2.3.0", "components": components, "started": now, "ended": now, "outcome": "Prepared",
-        "preconditions": found.collect::<Vec<_>>(),
-    }))?;
-    let ledger = Ledger::new(cluster.client().await?);
-    eventually("the Platform to be recorded", async || {
-        Ok(ledger.update(NAMESPACE, "stoa", |status| status.preparations = vec![run.clone()]).await)
-    })
-    .await
-}
-
 #[tokio::test]
 async fn the_commands_of_readme_refuse_the_wrong_order_and_let_the_right_one_pass() -> Result<()> {
     let Some(cluster) = Cluster::alone(Shape::Whole).await? else { return Ok(()) };
@@ -141,10 +101,6 @@ async fn the_commands_of_readme_refuse_the_wrong_order_and_let_the_right_one_pas
         wait_for(&deployments, name, "2 available pods", available).await?;
     }
 
-    // README begins where the hook has run. Its record needs the guard's own resources.
-    let own = cluster.kubectl(&["apply", "-f", "manifests/crds/"]).await?;
-    ensure!(own.success, "{own:?}");
-    hook_has_run(&cluster).await?;
     let shell = Shell::new(&cluster)?;
     let mut running = Vec::new();
     let mut count = 0;

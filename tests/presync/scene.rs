@@ -188,6 +188,10 @@ impl Scene {
     fn told(&self, text: &str) -> String {
         let times = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").unwrap();
         let text = text.replace(&self.crds().display().to_string(), "CRDS").replace(&self.namespace, "NAMESPACE");
-        times.replace_all(&text, "TIME").into_owned()
+        let text = times.replace_all(&text, "TIME");
+        // How long the cluster takes is not always enough to say that it is waited for.
+        text.lines()
+            .filter(|line| !line.contains("... ") || !line.contains(" waits for "))
+            .fold(String::new(), |text, line| text + line + "\n")
     }
 }
