@@ -5,6 +5,8 @@
 #[allow(dead_code, unused_imports, reason = "what other test files use")]
 mod support;
 
+#[path = "presync/account.rs"]
+mod account;
 #[path = "presync/gate.rs"]
 mod gate;
 #[path = "presync/kill.rs"]

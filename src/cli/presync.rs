@@ -38,7 +38,7 @@ pub struct Args {
     namespace: Option<String>,
 
     #[command(flatten)]
-    to: To,
+    goal: Goal,
 
     /// The CRDs of the target: a file, a folder (of this container: CRDs inside an image), '-' for standard input, or
     /// `configmap:[NAMESPACE/]NAME`.
@@ -65,7 +65,7 @@ pub struct Args {
 /// Where the upgrade goes. What is given in several ways must be the same.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
-pub(super) struct To {
+struct Goal {
     /// A `PlatformRelease`, by its name or its version.
     #[arg(long, value_name = "NAME")]
     release: Option<String>,
@@ -107,12 +107,12 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
 struct Different(String);
 
 fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended> {
-    standard_input_once(args.to.manifests.iter().chain(&args.to.values))?;
+    standard_input_once(args.goal.manifests.iter().chain(&args.goal.values))?;
     let cluster = live::Cluster::connect()?;
     cluster.block_on(async |client| {
         let governed = Governed::read(&cluster, args.policy.as_deref(), args.namespace.as_deref()).await?;
-        let target = args.to.target(&governed)?;
-        let release = args.to.release.as_deref().and_then(|name| governed.release(name));
+        let target = args.goal.target(&governed)?;
+        let release = args.goal.release.as_deref().and_then(|name| governed.release(name));
         let releases = governed.policy.lines.releases();
         let errand = Errand {
             policy: &governed.policy,
@@ -133,7 +133,7 @@ fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended>
 
 type Versions = BTreeMap<ComponentId, Version>;
 
-impl To {
+impl Goal {
     /// The target that all of it means.
     fn target(&self, governed: &Governed) -> anyhow::Result<Target> {
         let Governed { policy, namespace, .. } = governed;

@@ -112,7 +112,7 @@ async fn the_api_back_and_the_gateway_forward() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_components_at_once() -> Result<()> {
-    run(Shape::ApiServer, GATEWAY_BACK_CONSOLE_AND_PORTAL_FORWARD, 8, 125).await
+    run(Shape::ApiServer, GATEWAY_BACK_CONSOLE_AND_PORTAL_FORWARD, 8, 32).await
 }
 
 /// With real controllers and pods.

@@ -271,9 +271,15 @@ pub(crate) fn succeeded(output: Output) -> Result<String> {
 
 /// A kubeconfig of the guard's `ServiceAccount`.
 async fn write_kubeconfig(cluster: &Cluster, path: &Path) -> Result<()> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, "upgrade-guard");
+    write_kubeconfig_of(cluster, ("upgrade-guard", "upgrade-guard"), path).await
+}
+
+/// A kubeconfig with the rights of a ServiceAccount, given by namespace and name.
+pub(crate) async fn write_kubeconfig_of(cluster: &Cluster, account: (&str, &str), path: &Path) -> Result<()> {
+    let (namespace, account) = account;
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, namespace);
     let request: TokenRequest = serde_json::from_value(json!({"spec": {"audiences": [], "expirationSeconds": 7200}}))?;
-    let made = accounts.create_token_request("upgrade-guard", &<_>::default(), &request).await?;
+    let made = accounts.create_token_request(account, &<_>::default(), &request).await?;
     let token = made.status.context("a token")?.token;
     let admin = Kubeconfig::read_from(cluster.kubeconfig())?;
     let cluster = serde_json::to_value(admin.clusters.first().context("a cluster")?)?;
@@ -283,7 +289,7 @@ async fn write_kubeconfig(cluster: &Cluster, path: &Path) -> Result<()> {
         "kind": "Config",
         "clusters": [cluster],
         "users": [{"name": "guard", "user": {"token": token}}],
-        "contexts": [{"name": "guard", "context": {"cluster": name, "user": "guard"}}],
+        "contexts": [{"name": "guard", "context": {"cluster": name, "user": "guard", "namespace": namespace}}],
         "current-context": "guard",
     });
     let mut file = std::fs::File::create(path)?;

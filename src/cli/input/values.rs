@@ -111,7 +111,7 @@ mod tests {
 
     fn told(values: &Value) -> Result<Vec<String>, String> {
         let components = [("api", "*/stoa/api"), ("ui", "*/stoa/ui")];
-        let policy = Policy::try_from(&mk_policy("p", &["ns"], &components)).unwrap();
+        let policy = Policy::try_from(&mk_policy("p", &["ns"], &components)).map_err(|error| error.to_string())?;
         let versions = versions(&policy, values)?;
         Ok(versions.iter().map(|(id, version)| format!("{} {version}", policy.component(*id).name)).collect())
     }

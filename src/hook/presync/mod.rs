@@ -2,6 +2,7 @@
 //! was not end in the same state.
 //!
 //! 1. The target, and whether the rules can ever let it. 2. Every precondition, not only the first that fails. 3. The CRDs.
+//!
 //! What it found and did is on the `Platform`, where `UG-PRECONDITION` and `UG-CRD` look for it.
 
 use std::time::Duration;
@@ -168,7 +169,9 @@ impl Work<'_> {
         log.end("target", Stage::Done, target.described(policy, self.view));
         let impossible = target.impossible(policy, self.view, self.now);
         if !impossible.is_empty() {
-            impossible.into_iter().for_each(|reason| log.end("target", Stage::Refused, reason));
+            for reason in impossible {
+                log.end("target", Stage::Refused, reason);
+            }
             return (Exit::Policy, outcome(PreparationOutcome::Refused));
         }
         let evidence = self.evidence(log, running).await;

@@ -112,7 +112,7 @@ impl Run {
             entry.ended = Some(Time(whole(now)));
         }
         // What was found before the upgrade began grows old from then on.
-        entry.ended.get_or_insert(Time(whole(now)));
+        entry.ended.get_or_insert_with(|| Time(whole(now)));
     }
 }
 
