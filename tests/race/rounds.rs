@@ -103,7 +103,7 @@ async fn run(shape: Shape, race: Race, installs: usize, rounds: usize) -> Result
     replicas.stop().await
 }
 
-// A thousand rounds: the test says what the controllers would, so that they take minutes.
+// Hundreds of rounds: the test says what the controllers would, so that they take minutes.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_back_and_the_gateway_forward() -> Result<()> {
