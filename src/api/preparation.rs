@@ -85,8 +85,8 @@ pub enum PreparationOutcome {
     Failed,
 }
 
-/// One step of the hook.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+/// The end of one step of the hook.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformStep {
     /// Its name: `target`, `preconditions`, `crds`, ...
@@ -96,6 +96,8 @@ pub struct PlatformStep {
     pub message: String,
     /// Whether it was done, as opposed to refused or failed.
     pub done: bool,
+    /// When.
+    pub at: Time,
 }
 
 /// What the hook found of a precondition.

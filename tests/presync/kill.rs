@@ -44,6 +44,7 @@ async fn left(scene: &Scene) -> Result<Value> {
         for field in ["preconditions", "steps"] {
             for said in entry[field].as_array_mut().context("a list")? {
                 said["observed"].take();
+                said["at"].take();
                 said["message"].take();
             }
         }

@@ -137,7 +137,7 @@ impl Log<'_> {
     /// The last word on a step, for the `Platform` alone: it was told before.
     fn note(&mut self, step: &str, done: bool, message: String) {
         self.steps.truncate(MOST_STEPS - 1);
-        self.steps.push(PlatformStep { name: step.to_owned(), message, done });
+        self.steps.push(PlatformStep { name: step.to_owned(), message, done, at: record::time(Timestamp::now()) });
     }
 }
 

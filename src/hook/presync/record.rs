@@ -82,7 +82,7 @@ impl Run {
             components: self.components.clone(),
             found: running.to_vec(),
             by: self.by.clone(),
-            started: Time(whole(now)),
+            started: time(now),
             ended: None,
             outcome: PreparationOutcome::Running,
             steps: vec![],
@@ -109,16 +109,16 @@ impl Run {
         }
         if let Some(preconditions) = &result.preconditions {
             entry.preconditions.clone_from(preconditions);
-            entry.ended = Some(Time(whole(now)));
+            entry.ended = Some(time(now));
         }
         // What was found before the upgrade began grows old from then on.
-        entry.ended.get_or_insert_with(|| Time(whole(now)));
+        entry.ended.get_or_insert_with(|| time(now));
     }
 }
 
-/// In whole seconds, as the API server keeps times.
-fn whole(now: Timestamp) -> Timestamp {
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
+/// `now` in whole seconds, as the API server keeps times.
+pub(super) fn time(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 #[cfg(test)]
