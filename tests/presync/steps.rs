@@ -172,6 +172,19 @@ async fn a_dry_run_shows_what_would_be_done_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_patch_waits_for_no_evidence() {
+    let missing = json!({"name": "never", "object": {
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "there-is-none", "ready": "true"}});
+    let Some(scene) = Scene::open("patch", json!({"preconditions": [missing]})).await.unwrap() else { return };
+    let crds = scene.crds().display().to_string();
+    let to = async |version: &str| scene.run(&args(&["--to", &format!("api={version}"), "--crds", &crds])).await;
+    let ran = to("2.2.1").await.unwrap();
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    assert!(ran.text.contains("not asked for: nothing goes to a higher line"), "{}", ran.text);
+    assert_eq!(to("2.3.1").await.unwrap().code, Some(3));
+}
+
+#[tokio::test]
 async fn going_back_takes_nothing_away() {
     let held = json!({"name": "never", "object": {
         "apiVersion": "v1", "kind": "ConfigMap", "name": "there-is-none", "ready": "true"}});

@@ -157,8 +157,9 @@ pub static ROWS: [Row; 9] = [
     Row {
         rule: Rule::Precondition,
         code: "UG-PRECONDITION",
-        demands: "Up: no freeze window is open, each breaking change on the way is acknowledged by name, and the hook \
-                  recorded for this very version, not too long ago, that every declared precondition held.",
+        demands: "To a higher line: no freeze window is open, each breaking change on the way is acknowledged by \
+                  name, and the hook recorded for this very version, not too long ago, that every declared \
+                  precondition held.",
         remedy: "Run upgrade-guard presync (the hook Job), which reports every precondition.",
         default_mode: Mode::Enforce,
         in_force: true,

@@ -1,6 +1,6 @@
 //! `UG-PRECONDITION`: what a policy asks for before an upgrade is there.
 //!
-//! Only moves upwards are asked: who goes back must not wait for a backup. A skipped hook is caught here, because engines
+//! Only moves to a higher line are asked: who goes back, or mends a line by a patch, must not wait for a backup. A skipped hook is caught here, because engines
 //! skip hooks on self-heal and on selective syncs.
 //!
 //! The hook judges how old a backup or an export may be, at the moment at which it looks. What it recorded then counts as
@@ -22,8 +22,9 @@ const RUN: &str = "Run upgrade-guard presync (the hook Job), which reports every
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let is_up = !matches!(case.direction(), Some(Ordering::Less | Ordering::Equal));
-    // Of a version that cannot be read UG-VERSION tells.
-    if !is_up || case.is_first_install() || case.step.to.known().is_none() {
+    // Of a version that cannot be read UG-VERSION tells. A patch is how a rollout that is stuck is mended: pods that are
+    // not well, or a freeze, must not stand in its way.
+    if !is_up || case.is_first_install() || case.stays_on_line() || case.step.to.known().is_none() {
         return vec![];
     }
     frozen(case).into_iter().chain(unread(case)).chain(unprepared(case)).collect()

@@ -265,7 +265,7 @@ fn what_the_hook_recorded_decides() {
 }
 
 #[test]
-fn only_moves_upwards_are_asked() {
+fn only_moves_to_a_higher_line_are_asked() {
     let mut policy = demanding();
     let always = Freeze::new("always", "* * * * *", "UTC", SignedDuration::from_hours(1)).unwrap();
     policy.demands.freezes = vec![always];
@@ -276,7 +276,8 @@ fn only_moves_upwards_are_asked() {
     };
     for (what, view, from, to, asked) in [
         ("up", view(&["2.2.0"]), Some("2.2.0"), "2.3.0", true),
-        ("a patch", view(&["2.2.0"]), Some("2.2.0"), "2.2.1", true),
+        ("a patch", view(&["2.2.0"]), Some("2.2.0"), "2.2.1", false),
+        ("a patch of a rollout that is stuck", view(&["2.3.0", "2.2.0"]), Some("2.3.0"), "2.3.1", false),
         ("up from what cannot be read", view(&["latest"]), Some("latest"), "2.3.0", true),
         ("up again in the middle of the way back", view(&["2.2.0", "2.3.0"]), Some("2.2.0"), "2.3.0", true),
         ("back", view(&["2.3.0"]), Some("2.3.0"), "2.2.0", false),

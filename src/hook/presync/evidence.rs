@@ -31,6 +31,10 @@ impl Work<'_> {
     pub(super) async fn evidence(&self, log: &mut Log<'_>, running: &[FoundComponent]) -> Evidence {
         match self.way {
             Way::Up => {}
+            Way::Patch => {
+                log.end(STEP, Stage::Done, "not asked for: nothing goes to a higher line".to_owned());
+                return Evidence::NONE;
+            }
             Way::Back => {
                 log.end(STEP, Stage::Done, "not asked for: nothing goes up".to_owned());
                 return Evidence::NONE;

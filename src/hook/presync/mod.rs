@@ -86,7 +86,7 @@ pub async fn run(client: &Client, errand: &Errand<'_>, report: &mut dyn Report) 
     };
     note(&mut |status| run.begin(status, &running, now)).await?;
     let mut log = Log { report, steps: vec![], last: String::new() };
-    let work = Work { client, errand, view: &view, run: &run, way: errand.target.way(&view), now };
+    let work = Work { client, errand, view: &view, run: &run, way: errand.target.way(errand.policy, &view), now };
     let worked = tokio::time::timeout(errand.deadline, work.all(&mut log, &running)).await;
     let (exit, mut result) = worked.unwrap_or_else(|_| {
         let late = format!("not done within {} s; last: {}", errand.deadline.as_secs(), log.last);

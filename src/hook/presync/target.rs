@@ -24,8 +24,10 @@ pub struct Target {
 /// Which way an upgrade goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Some component goes to a higher version.
+    /// Some component goes to a higher line.
     Up,
+    /// Nothing goes to a higher line, and some component goes to a later patch of its own.
+    Patch,
     /// Nothing goes up, and something goes back.
     Back,
     /// Nothing moves, and some component was never installed.
@@ -69,19 +71,24 @@ impl Target {
 
     /// Which way it goes from `view`.
     #[must_use]
-    pub fn way(&self, view: &View) -> Way {
+    pub fn way(&self, policy: &Policy, view: &View) -> Way {
         let mut way = Way::There;
         for (id, version) in &self.versions {
             let mut before = asked(view, *id);
             if before.is_empty() {
                 before.extend(&view.component(*id).recorded);
             }
+            let line = |version: &Version| policy.lines.span(*id, version).ok();
             // What cannot be told may be older.
-            if before.iter().any(|before| before.known().is_none() || *before < version) {
+            let is_older = |before: &&Version| before.known().is_none() || *before < version;
+            let patched = |before: &Version| line(before).is_some() && line(before) == line(version);
+            if before.iter().copied().filter(is_older).any(|before| !patched(before)) {
                 return Way::Up;
             }
-            if before.iter().any(|before| *before > version) {
-                way = Way::Back;
+            if before.iter().any(is_older) {
+                way = Way::Patch;
+            } else if before.iter().any(|before| *before > version) {
+                way = if way == Way::Patch { way } else { Way::Back };
             } else if before.is_empty() && way == Way::There {
                 way = Way::First;
             }
@@ -178,17 +185,25 @@ mod tests {
             (["2.3.0", "2.2.0"], ["2.2.0", "2.3.0"], Way::Up),
             (["latest", "2.3.0"], ["2.3.0", "2.3.0"], Way::Up),
             (["2.3.0", "2.3.0"], ["2.3.0", "2.3.0"], Way::There),
+            (["2.3.0", "2.3.0"], ["2.3.1", "2.3.0"], Way::Patch),
+            (["2.3.0", "2.3.0"], ["2.3.1", "2.2.0"], Way::Patch),
+            (["2.3.0", "2.3.0"], ["2.2.0", "2.3.1"], Way::Patch),
+            (["2.3.0", "2.3.0"], ["2.3.1", "2.4.0"], Way::Up),
             (["2.3.0", "2.3.0"], ["2.2.0", "2.3.0"], Way::Back),
             (["", ""], ["2.3.0", "2.3.0"], Way::First),
             (["2.3.0", ""], ["2.3.0", "2.3.0"], Way::First),
             (["2.2.0", ""], ["2.3.0", "2.3.0"], Way::Up),
             (["2.4.0", ""], ["2.3.0", "2.3.0"], Way::Back),
         ] {
-            assert_eq!(target(to).way(&view(now)), way, "{now:?} to {to:?}");
+            assert_eq!(target(to).way(&policy(), &view(now)), way, "{now:?} to {to:?}");
         }
         let mut deleted = view(["2.3.0", ""]);
         deleted.components[1].recorded = Some(Version::read("2.2.0"));
-        assert_eq!(target(["2.3.0", "2.3.0"]).way(&deleted), Way::Up, "deleted and made again is an upgrade");
+        assert_eq!(
+            target(["2.3.0", "2.3.0"]).way(&policy(), &deleted),
+            Way::Up,
+            "deleted and made again is an upgrade"
+        );
     }
 
     #[test]
