@@ -2,7 +2,7 @@
 //! the same names (a test there compares).
 
 /// The names, in the order in which they are shown.
-pub const CRD_CHECKS: [&str; 40] = [
+pub const CRD_CHECKS: [&str; 41] = [
     "identity",
     "names",
     "scope",
@@ -43,4 +43,5 @@ pub const CRD_CHECKS: [&str; 40] = [
     "description",
     "unhandled",
     "liveObjects",
+    "conversionUnreachable",
 ];

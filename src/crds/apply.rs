@@ -22,6 +22,7 @@ use super::{compare, content, state};
 use crate::cluster::ledger::FIELD_MANAGER;
 use crate::report::{Report, Stage};
 
+mod conversion;
 mod wait;
 
 /// The name of the step.
@@ -127,7 +128,9 @@ pub async fn apply(
     }
     for change in &changes {
         run.compare(change);
-        run.objects(change).await?;
+        if run.conversion(change).await? {
+            run.objects(change).await?;
+        }
     }
     if !run.refusals.is_empty() {
         return Err(CrdError::Refused(run.refusals));

@@ -117,6 +117,8 @@ checks! {
         "Something else changes that no check knows."
     LiveObjects "liveObjects" Error
         "Objects in the cluster that are valid would not be any more."
+    ConversionUnreachable "conversionUnreachable" Error
+        "The conversion webhook does not answer, so objects cannot be read in every version."
 }
 
 impl Check {

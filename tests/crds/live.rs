@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kube::ResourceExt as _;
+use kube::api::PostParams;
 use serde_json::{Value, json};
-use upgrade_guard::crds::apply::{Action, CrdError, apply};
-use upgrade_guard::crds::check::Severities;
+use upgrade_guard::crds::apply::{Action, CrdError, Options, apply};
+use upgrade_guard::crds::check::{Severities, Severity};
 use upgrade_guard::crds::content;
 use upgrade_guard::crds::source::{CrdSource, Wanted, load};
 use upgrade_guard::crds::state;
@@ -164,6 +165,36 @@ async fn a_stored_version_cannot_be_left_out() -> Result<()> {
     let wanted = [group.crd("Ant", &[("v2", one_field("a"))])];
     let refused = refusals(group.apply(&wanted, |_| {}).await.0);
     insta::assert_snapshot!(group.plain(&refused[0].to_string()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_conversion_webhook_has_to_answer() -> Result<()> {
+    let Some(cluster) = scene::cluster().await? else { return Ok(()) };
+    let group = Group::new(cluster, "convert").await?;
+    let versions = |field: &str| [("v1", one_field(field)), ("v2", one_field(field))];
+    let by_webhook = |mut wanted: Wanted| {
+        // Nobody listens there.
+        let conversion = json!({"strategy": "Webhook", "webhook": {
+            "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/convert"}}});
+        wanted.definition.spec.conversion = serde_json::from_value(conversion).unwrap();
+        wanted
+    };
+    let old = [by_webhook(group.crd("Ant", &versions("a")))];
+    group.apply(&old, |_| {}).await.0?;
+    let mut wanted = group.crd("Ant", &versions("a"));
+    wanted.definition.spec.names.short_names = Some(vec!["an".to_owned()]);
+    let wanted = [by_webhook(wanted)];
+    group.apply(&wanted, |_| {}).await.0?;
+    // There was nothing to convert. Now there is, and another change.
+    group.objects("Ant", "v2").create(&PostParams::default(), &group.object("Ant", "v2", "one", &json!({}))).await?;
+    let refused = refusals(group.apply(&old, |_| {}).await.0);
+    let checks: Vec<&str> = refused.iter().map(|refusal| refusal.check).collect();
+    assert_eq!(checks, ["conversionUnreachable"], "{refused:?}");
+    assert!(refused[0].message.starts_with("v1: objects cannot be read: conversion webhook for "), "{refused:?}");
+    let off =
+        |options: &mut Options| options.severities.0 = [("conversionUnreachable".to_owned(), Severity::Off)].into();
+    group.apply(&old, off).await.0?;
     Ok(())
 }
 
