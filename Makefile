@@ -19,6 +19,8 @@ demo: ## Show the main job: an upgrade in the wrong and in the right order, with
 test: ## Run all tests, among them those against a real Kubernetes (builds it once, about eight minutes).
 	@tests/cluster/build >/dev/null
 	@tests/postgres/install >/dev/null
+	@tests/postgres/alembic >/dev/null
+	@tests/postgres/pgbouncer >/dev/null
 	INSTA_UPDATE=no $(CARGO) test --locked
 
 model: ## Check the admission protocol state by state, further than the tests do, and print how far (about 10 minutes).

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
-use upgrade_guard::database::revision::{Revision, RevisionError, TABLE, revision};
+use upgrade_guard::database::revision::{Noted, Revision, RevisionError, TABLE, revision};
 use upgrade_guard::database::url::DatabaseUrl;
 use upgrade_guard::server::devcert::{AUTHORITY_FILE, DevelopmentCertificate};
 
@@ -21,7 +21,7 @@ mod postgres;
 mod wait;
 
 /// Long enough on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const NOTED: &str = "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL PRIMARY KEY);";
 
 /// The server that all tests of this process share, with TLS for `localhost`, and its certificate.
@@ -38,7 +38,7 @@ async fn shared() -> Result<Option<(&'static Postgres, &'static DevelopmentCerti
 
 async fn ask(url: &str, table: &str) -> Result<Revision, RevisionError> {
     let url: DatabaseUrl = url.parse().unwrap_or_else(|error| panic!("{error}"));
-    revision(&url, table, PATIENCE).await
+    revision(&url, &Noted::Table(table.to_owned()), PATIENCE).await
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn it_is_found_by_socket_and_by_environment() -> Result<()> {
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     environment.insert("PGDATABASE".to_owned(), "postgres".to_owned());
     let url = DatabaseUrl::of_environment(&environment)?.unwrap();
-    assert_eq!(revision(&url, TABLE, PATIENCE).await, Ok(Revision::Empty));
+    assert_eq!(revision(&url, &Noted::default(), PATIENCE).await, Ok(Revision::Empty));
     Ok(())
 }
 
@@ -164,7 +164,7 @@ async fn who_does_not_answer_is_not_waited_for() -> Result<()> {
     // Connections are taken and nothing is said.
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url: DatabaseUrl = format!("postgresql://u:p@{}/x", listener.local_addr()?).parse()?;
-    let asked = revision(&url, TABLE, Duration::from_millis(50)).await;
+    let asked = revision(&url, &Noted::default(), Duration::from_millis(50)).await;
     assert!(matches!(asked, Err(RevisionError::Timeout { .. })), "{asked:?}");
     Ok(())
 }

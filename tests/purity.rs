@@ -20,7 +20,7 @@ const LAYERS: [Layer; 10] = [
     Layer { name: "cluster", may_use: &["api", "domain"], pure: false },
     Layer { name: "crds", may_use: &["cluster", "api", "report"], pure: false },
     Layer { name: "report", may_use: &[], pure: false },
-    Layer { name: "database", may_use: &[], pure: false },
+    Layer { name: "database", may_use: &["api", "report"], pure: false },
     Layer { name: "hook", may_use: &["crds", "database", "report", "cluster", "api", "domain"], pure: false },
     Layer { name: "admission", may_use: &["cluster", "api", "domain"], pure: false },
     Layer { name: "controller", may_use: &["cluster", "api", "domain"], pure: false },

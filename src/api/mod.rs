@@ -4,6 +4,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 mod crd_checks;
+#[allow(clippy::duplicated_attributes, reason = "a rule of a custom resource has a text and a field")]
+mod database;
 mod demands;
 pub mod expression;
 mod misfit;
@@ -19,6 +21,11 @@ mod preparation;
 mod release;
 
 pub use crd_checks::CRD_CHECKS;
+pub use database::{
+    DatabaseSpec, Downgrade, LargeTableSpec, MOST_MIGRATIONS, MOST_NEEDS, MOST_REVISIONS, MigrationOutcome,
+    MigrationsSpec, Phase, PlatformDatabase, PlatformMigration, PlatformRevision, PlatformSchemaNeed, RevisionNature,
+    RevisionSource, RevisionSpec, ShadowFrom, ShadowSpec, WaiverSpec,
+};
 pub use demands::duration;
 pub use misfit::misfits;
 pub use parse::{PolicyProblems, with_releases};
@@ -57,6 +64,9 @@ pub const HELD_SINCE: &str = "guard.gostoa.dev/held-since";
 pub const HELD_FROM_PARTITION: &str = "guard.gostoa.dev/held-from-partition";
 /// The annotation by which a user overrides rules: `<code>[,<code>]; reason; until=<RFC 3339>`.
 pub const OVERRIDE: &str = "guard.gostoa.dev/override";
+
+/// The annotation of a pod template that says at which revision its image needs the database's schema.
+pub const SCHEMA_REVISION: &str = "guard.gostoa.dev/schema-revision";
 
 /// The version of the custom resources.
 pub const VERSION: &str = "v1alpha1";

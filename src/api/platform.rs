@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::database::PlatformDatabase;
 use super::preparation::PlatformPreparation;
 
 /// One install of a platform: what runs in its namespace, what is on its way and what was completed before.
@@ -95,6 +96,10 @@ pub struct PlatformStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub preparations: Vec<PlatformPreparation>,
+
+    /// What is known of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Box<PlatformDatabase>>,
 
     /// What moved, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::database::DatabaseSpec;
 use super::preconditions::{CrdSeverity, FreezeWindowSpec, PreconditionSpec, VerifySpec};
 use crate::domain::policy::{Mode, OnNotYet, OnUnavailable, VersionSource};
 
@@ -99,6 +100,10 @@ pub struct UpgradePolicySpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub crd_checks: BTreeMap<String, CrdSeverity>,
+
+    /// The database, where the platform has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Box<DatabaseSpec>>,
 
     /// What `upgrade-guard verify` looks at after an upgrade.
     #[serde(default)]

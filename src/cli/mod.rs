@@ -13,6 +13,7 @@ pub mod check;
 mod completions;
 pub mod crds;
 mod demo;
+mod exec;
 mod input;
 mod install;
 mod news;
@@ -59,6 +60,7 @@ enum Command {
     Install(install::Args),
     Webhook(webhook::Args),
     Certs(certs::Args),
+    Exec(exec::Args),
     Completions(completions::Args),
 }
 
@@ -109,6 +111,7 @@ impl Cli {
             Command::Install(args) => install::run(&args, out),
             Command::Webhook(args) => webhook::run(&args, out),
             Command::Certs(args) => certs::run(&args, out),
+            Command::Exec(args) => exec::run(&args, out),
             Command::Completions(args) => completions::run(&args, &mut Self::command(), out),
         }
     }

@@ -35,7 +35,7 @@ mod controller;
 use cluster::{ManifestCluster, WatchedCluster};
 
 /// The client has no read timeout of its own; a quiet watch ends after 290 seconds by itself.
-const API_READ_TIMEOUT: Duration = Duration::from_secs(300);
+const API_READ_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Answer the API server's reviews, and keep the Platform of each install.
 #[derive(Debug, clap::Args)]

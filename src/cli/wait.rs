@@ -118,7 +118,7 @@ async fn of_schema(args: &Args, url: Option<&DatabaseUrl>) -> Vec<Need> {
 }
 
 async fn at_revision(args: &Args, wanted: &str, url: &DatabaseUrl) -> Need {
-    schema(wanted, &revision(url, &args.database.revision_table, ANSWER_TIMEOUT).await)
+    schema(wanted, &revision(url, &args.database.noted(), ANSWER_TIMEOUT).await)
 }
 
 /// Looks at every need once.

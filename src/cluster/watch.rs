@@ -37,7 +37,7 @@ mod tests;
 const PAGE_SIZE: u32 = 250;
 /// The longest wait for one page. The client has no read timeout of its own, and a list that never ends would leave
 /// the index as it is without a word.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+const PAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Who wants to know how the watches are doing. `kind` is a plural such as `deployments`, see
 /// [`kinds`].

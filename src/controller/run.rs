@@ -35,7 +35,7 @@ mod tests;
 /// The longest wait for the API server on one thing: the client itself waits far longer.
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an install is looked at when nothing happens.
-const RESYNC: Duration = Duration::from_secs(60);
+const RESYNC: Duration = Duration::from_mins(1);
 /// The time between two looks at one install, however much happens: a rollout changes several objects at once.
 const INTERVAL: Duration = Duration::from_millis(350);
 /// How often a write that came too late is made anew before it waits its turn again.

@@ -1,5 +1,15 @@
-//! The database of a platform, as far as upgrades ask for it: which revision its schema has.
+//! The database of a platform: which revision its schema has, what migrations do to it, and how they are run.
+//!
+//! Nothing here knows Kubernetes; `hook` puts it between the other steps of a sync.
 
+pub mod address;
+pub mod catalog;
+pub mod check;
+pub mod connection;
+pub mod finding;
+pub mod graph;
+pub mod migrator;
+pub mod plan;
 pub mod revision;
 mod tls;
 pub mod url;

@@ -51,7 +51,7 @@ impl Limits {
         header: Duration::from_secs(30),
         // Longer than the 90 s after which API servers close idle connections themselves: a request is then never
         // sent into a connection that is being closed here.
-        idle: Duration::from_secs(120),
+        idle: Duration::from_mins(2),
         // The longest timeout that a webhook configuration may have: past it nobody waits for the answer.
         request: Duration::from_secs(30),
         // A round trip or two.
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     const FIRST: Duration = Duration::from_secs(3);
-    const LATER: Duration = Duration::from_secs(60);
+    const LATER: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_asks_nothing_is_idle_sooner() {

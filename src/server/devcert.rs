@@ -19,7 +19,7 @@ use super::certificates::{CERTIFICATE_FILE, KEY_FILE};
 pub const AUTHORITY_FILE: &str = "ca.crt";
 
 /// How far validity reaches into the past, for clients whose clock is behind.
-const CLOCK_SKEW: Duration = Duration::from_secs(3600);
+const CLOCK_SKEW: Duration = Duration::from_hours(1);
 
 /// Why certificates could not be made or written.
 #[derive(Debug, thiserror::Error)]

@@ -242,7 +242,7 @@ mod tests {
         let mut stop =
             Box::pin(async { conduct(stream::empty(), &OPTIONS, &phases, &readiness, future::ready(())).await });
         assert!(futures::poll!(&mut stop).is_pending());
-        advance(Duration::from_secs(3600)).await;
+        advance(Duration::from_hours(1)).await;
         assert!(futures::poll!(&mut stop).is_pending());
         assert!(readiness.is_ready());
     }

@@ -173,7 +173,7 @@ pub(crate) fn options() -> Options {
         "names",
     ];
     let severities = Severities(quiet.map(|check| (check.to_owned(), Severity::Off)).into());
-    Options { severities, take_over: false, dry_run: false, deadline: Duration::from_secs(60) }
+    Options { severities, take_over: false, dry_run: false, deadline: Duration::from_mins(1) }
 }
 
 /// The refusals of an apply that must have been refused.

@@ -174,8 +174,8 @@ impl Unprivileged {
     }
 }
 
-/// Where PostgreSQL is; installed where it can be.
-fn programs() -> Result<PathBuf> {
+/// Where `PostgreSQL` is; installed where it can be.
+pub(crate) fn programs() -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres/install");
     let output = Command::new(script).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "tests/postgres/install failed (UPGRADE_GUARD_SKIP_POSTGRES=1 skips these tests)");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::database::revision::TABLE;
+use crate::database::revision::{Noted, TABLE};
 use crate::database::url::{DatabaseUrl, VARIABLES};
 
 /// Where the revision of the schema is read.
@@ -15,7 +15,7 @@ pub(in crate::cli) struct Database {
 
     /// The table in which Alembic notes the revision, also as SCHEMA.TABLE.
     #[arg(long, value_name = "TABLE", default_value = TABLE)]
-    pub(in crate::cli) revision_table: String,
+    revision_table: String,
 }
 
 impl Database {
@@ -29,6 +29,11 @@ impl Database {
             url => DatabaseUrl::parse(url, &environment).map(Some),
         };
         found.map_err(|error| anyhow::anyhow!(error).context(format!("{} cannot be read", self.database_url_env)))
+    }
+
+    /// Where its revision is noted.
+    pub(in crate::cli) fn noted(&self) -> Noted {
+        Noted::Table(self.revision_table.clone())
     }
 
     /// How to name the database, where none is.

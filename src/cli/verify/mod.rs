@@ -192,7 +192,7 @@ async fn schema(args: &Args, url: &Result<Option<DatabaseUrl>, String>, wanted: 
         _ if args.skip_schema => Schema::Skipped,
         (_, Err(error)) => Schema::NotLooked(error.clone()),
         (_, Ok(None)) => Schema::NotLooked(format!("{}; set it, or say --skip-schema", args.database.remedy())),
-        (_, Ok(Some(url))) => Schema::Read(revision(url, &args.database.revision_table, DATABASE_TIMEOUT).await),
+        (_, Ok(Some(url))) => Schema::Read(revision(url, &args.database.noted(), DATABASE_TIMEOUT).await),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::cluster::testing::{deployment_json, key, listed, mk_policy, policy_js
 
 const API: &str = "ghcr.io/x/api";
 /// Longer than anything here waits for.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 type Answer = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 

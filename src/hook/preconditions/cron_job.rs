@@ -18,7 +18,7 @@ use super::read::{Kind, Reader, Unread};
 use crate::api::{CronJobSpec, duration};
 
 /// How long a Job may take unless a policy says otherwise.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const PATIENCE: Duration = Duration::from_mins(30);
 /// The time between two looks at a Job that runs.
 const BETWEEN: Duration = Duration::from_secs(1);
 /// The time after which a wait is told again though nothing has changed.

@@ -174,7 +174,7 @@ async fn wait(looks: &[Result<Vec<Need>, String>]) -> (Waited, Vec<String>) {
         looks[at].clone()
     };
     let mut news: Vec<News> = vec![];
-    let waited = until_met(look, Duration::from_secs(60), &mut news).await;
+    let waited = until_met(look, Duration::from_mins(1), &mut news).await;
     (waited, news.into_iter().map(|news| news.message).collect())
 }
 
