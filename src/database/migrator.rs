@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 
 use super::address::Address;
 
-/// What our own connections, and those of the migrator where its driver asks the environment, are called.
+/// What the migrator's connections are called, where its driver asks the environment.
 pub const APPLICATION: &str = "upgrade-guard-migration";
+/// What our own connections are called.
+pub const OWN: &str = "upgrade-guard";
+/// How long a program that was asked to end may take for it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The most that is kept of what the program says, in bytes of each stream.
 const MOST_OUTPUT: usize = 8 << 20;
 
@@ -98,6 +104,12 @@ pub enum MigratorError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// It was asked to end, did not, and was killed.
+    #[error("'{command}' was stopped")]
+    Stopped {
+        /// The program with its arguments.
+        command: String,
+    },
     /// It could not be listened to.
     #[error("cannot read what '{command}' says: {source}")]
     Read {
@@ -130,6 +142,22 @@ impl Migrator {
         limit: Duration,
         heard: &mut (dyn FnMut(Stream, &str) + Send),
     ) -> Result<Said, MigratorError> {
+        self.run_until(arguments, database, limit, heard, std::future::pending()).await
+    }
+
+    /// The same, and when `stop` is done the program, and what it started, is asked to end (SIGTERM), and killed when it
+    /// does not within [`LAST_WORDS`].
+    ///
+    /// # Errors
+    /// As for [`Migrator::run`], and when it had to be killed.
+    pub async fn run_until(
+        &self,
+        arguments: &[&str],
+        database: Option<(&Address, Timeouts)>,
+        limit: Duration,
+        heard: &mut (dyn FnMut(Stream, &str) + Send),
+        stop: impl Future<Output = ()>,
+    ) -> Result<Said, MigratorError> {
         let called = self.called(arguments);
         let mut words = self.command.iter().map(String::as_str).chain(arguments.iter().copied());
         let mut command = match &self.keeper {
@@ -146,7 +174,10 @@ impl Migrator {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let start = |source| MigratorError::Start { command: called.clone(), source };
+        // What it starts goes with it: a shell that is killed leaves its programs behind.
+        command.process_group(0);
         let mut child = command.spawn().map_err(start)?;
+        let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)));
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(start(std::io::Error::other("its output is not there")));
         };
@@ -162,8 +193,22 @@ impl Migrator {
             let code = child.wait().await?.code();
             Ok(Said { code, out: out.text, err: err.text })
         };
-        match tokio::time::timeout(limit, listened).await {
-            Ok(said) => said.map_err(|source| MigratorError::Read { command: called, source }),
+        let mut listened = pin!(tokio::time::timeout(limit, listened));
+        let ended = tokio::select! {
+            ended = &mut listened => ended,
+            () = stop => {
+                group.signal(Signal::TERM);
+                match tokio::time::timeout(LAST_WORDS, listened).await {
+                    Ok(ended) => ended,
+                    Err(_) => return Err(MigratorError::Stopped { command: called }),
+                }
+            }
+        };
+        match ended {
+            Ok(said) => {
+                group.0 = None;
+                said.map_err(|source| MigratorError::Read { command: called, source })
+            }
             Err(_) => Err(MigratorError::Late { command: called, after: limit }),
         }
     }
@@ -186,6 +231,24 @@ impl Migrator {
             environment.insert("PGOPTIONS".to_owned(), options + &timeouts.options());
         }
         environment
+    }
+}
+
+/// A program and what it started. Dropped before its end is known, all of it is killed.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.0 {
+            // One that is gone already needs no signal.
+            let _ = kill_process_group(leader, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
     }
 }
 

@@ -135,13 +135,13 @@ impl Drop for Postgres {
 }
 
 /// Whoever runs the server: PostgreSQL refuses root.
-struct Unprivileged {
+pub(crate) struct Unprivileged {
     /// User and group, where the tests run as root.
     ids: Option<(u32, u32)>,
 }
 
 impl Unprivileged {
-    fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         let id = |args: &[&str]| -> Option<u32> {
             let output = Command::new("id").args(args).stderr(Stdio::null()).output().ok()?;
             output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().parse().ok())?
@@ -153,14 +153,14 @@ impl Unprivileged {
         Ok(Self { ids: Some(other.context("no user postgres or nobody")?) })
     }
 
-    fn owns(&self, path: &Path) -> Result<()> {
+    pub(crate) fn owns(&self, path: &Path) -> Result<()> {
         match self.ids {
             Some((user, group)) => Ok(chown(path, Some(user), Some(group))?),
             None => Ok(()),
         }
     }
 
-    fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let Some((user, group)) = self.ids else { return Command::new(program) };
         let mut command = Command::new("setpriv");
         command
@@ -183,6 +183,6 @@ pub(crate) fn programs() -> Result<PathBuf> {
     stdout.lines().last().map(PathBuf::from).context("tests/postgres/install named no folder")
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
