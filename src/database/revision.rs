@@ -142,7 +142,7 @@ impl Revision {
 }
 
 /// `schema.table` as SQL writes names that may hold anything; `None` when a part is empty, or there are too many.
-fn qualified(table: &str) -> Option<String> {
+pub(super) fn qualified(table: &str) -> Option<String> {
     let parts: Vec<&str> = table.split('.').collect();
     if parts.len() > 2 || parts.iter().any(|part| part.is_empty() || part.contains('\0')) {
         return None;
