@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
-use upgrade_guard::database::revision::{Noted, Revision, RevisionError, TABLE, revision};
+use upgrade_guard::database::connection::{Connection, DatabaseError};
+use upgrade_guard::database::revision::{Noted, Revision, RevisionError, TABLE, read, revision, width};
 use upgrade_guard::database::url::DatabaseUrl;
 use upgrade_guard::server::devcert::{AUTHORITY_FILE, DevelopmentCertificate};
 
@@ -160,11 +161,34 @@ async fn what_goes_wrong_is_told_without_the_password() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_longest_id_is_told() -> Result<()> {
+    let Some((server, _)) = shared().await? else { return Ok(()) };
+    server.sql("postgres", "CREATE DATABASE widths").await?;
+    let url: DatabaseUrl = server.url("widths", "").parse()?;
+    let connection = Connection::open(&url, "test", PATIENCE).await?;
+    for (ddl, table, expected) in [
+        ("SELECT 1", "alembic_version", Some(32)),
+        (NOTED, "alembic_version", Some(32)),
+        ("ALTER TABLE alembic_version ALTER version_num TYPE varchar(128)", "alembic_version", Some(128)),
+        ("ALTER TABLE alembic_version ALTER version_num TYPE text", "public.alembic_version", None),
+    ] {
+        server.sql("widths", ddl).await?;
+        assert_eq!(width(&connection, &Noted::Table(table.to_owned())).await, Ok(expected), "{ddl}");
+    }
+    let query = Noted::Query("SELECT 'a'".to_owned());
+    assert_eq!(width(&connection, &query).await, Ok(None));
+    assert_eq!(read(&connection, &query).await, Ok(Revision::One("a".to_owned())));
+    let several = Noted::Query("SELECT unnest(ARRAY['b', 'a'])".to_owned());
+    assert_eq!(read(&connection, &several).await, Ok(Revision::Several(vec!["a".to_owned(), "b".to_owned()])));
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_does_not_answer_is_not_waited_for() -> Result<()> {
     // Connections are taken and nothing is said.
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url: DatabaseUrl = format!("postgresql://u:p@{}/x", listener.local_addr()?).parse()?;
     let asked = revision(&url, &Noted::default(), Duration::from_millis(50)).await;
-    assert!(matches!(asked, Err(RevisionError::Timeout { .. })), "{asked:?}");
+    assert!(matches!(asked, Err(RevisionError::Database(DatabaseError::Timeout { .. }))), "{asked:?}");
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::preconditions::CrdSeverity;
 use super::release::NeedSpec;
 
 /// How many revisions a `Platform` remembers the nature of.
-pub const MOST_REVISIONS: usize = 256;
+pub const MOST_REVISIONS: usize = 128;
 /// How many versions a `Platform` remembers the revision of.
 pub const MOST_NEEDS: usize = 64;
 /// How many runs of migrations a `Platform` remembers.
@@ -261,7 +261,7 @@ pub struct PlatformDatabase {
     pub needs: Vec<PlatformSchemaNeed>,
     /// The revisions that the hook knows of, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 128))]
     pub revisions: Vec<PlatformRevision>,
     /// The runs of migrations, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

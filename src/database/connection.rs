@@ -23,6 +23,14 @@ pub enum DatabaseError {
         /// What went wrong.
         message: String,
     },
+    /// It did not answer in time.
+    #[error("no answer from {url} within {} s", .after.as_secs_f32())]
+    Timeout {
+        /// Which database.
+        url: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// It refused what it was asked.
     #[error("{url} refused to {what}: {message}")]
     Query {
@@ -58,7 +66,7 @@ impl Connection {
         let tls = MakeRustlsConnect::new(tls::config(url.tls, &url.trust).map_err(refused)?);
         let config = config(url, application, timeout);
         let connected = tokio::time::timeout(timeout, config.connect(tls)).await;
-        let late = |_| refused(format!("no answer within {} s", timeout.as_secs_f32()));
+        let late = |_| DatabaseError::Timeout { url: url.to_string(), after: timeout };
         let (client, connection) = connected.map_err(late)?.map_err(|error| refused(told(&error)))?;
         // What becomes of the connection is told by the questions on it.
         let running = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));

@@ -10,6 +10,8 @@ use super::url::DatabaseUrl;
 
 /// Where Alembic notes the revision, unless it was told another name.
 pub const TABLE: &str = "alembic_version";
+/// How long an id may be in the table that Alembic makes.
+const ALEMBICS_WIDTH: usize = 32;
 /// How many heads are read at most; a sound schema has one.
 const MOST_HEADS: usize = 16;
 
@@ -64,14 +66,6 @@ pub enum RevisionError {
     /// The database does not answer, or refuses the question.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// It did not answer in time.
-    #[error("no answer from {url} within {} s", .after.as_secs_f32())]
-    Timeout {
-        /// Which database.
-        url: String,
-        /// How long it was waited for.
-        after: Duration,
-    },
 }
 
 /// Reads the revision that the database at `url` notes. Nothing is written, and no statement is prepared, so that a
@@ -83,7 +77,7 @@ pub async fn revision(url: &DatabaseUrl, noted: &Noted, timeout: Duration) -> Re
     let asked = async { read(&Connection::open(url, "upgrade-guard", timeout).await?, noted).await };
     match tokio::time::timeout(timeout, asked).await {
         Ok(answer) => answer,
-        Err(_) => Err(RevisionError::Timeout { url: url.to_string(), after: timeout }),
+        Err(_) => Err(DatabaseError::Timeout { url: url.to_string(), after: timeout }.into()),
     }
 }
 
@@ -139,6 +133,28 @@ impl Revision {
             Self::Several(heads) => heads.clone(),
         }
     }
+}
+
+/// How long an id may be that the database at hand can note: the width of `version_num`. Alembic makes the table with 32
+/// where there is none yet (`alembic.ddl.impl.DefaultImpl.version_table_impl`); `None` where any length fits, or nothing is
+/// known of it.
+///
+/// # Errors
+/// When the database refuses, or the table's name is none.
+pub async fn width(connection: &Connection, noted: &Noted) -> Result<Option<usize>, RevisionError> {
+    let Noted::Table(table) = noted else { return Ok(None) };
+    let name = qualified(table).ok_or_else(|| RevisionError::Table(table.clone()))?;
+    let question = format!(
+        "SELECT CASE WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype AND a.atttypmod > 4 THEN a.atttypmod - 4 END, \
+         t.oid IS NOT NULL FROM (SELECT pg_catalog.to_regclass({}) AS oid) t \
+         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attname = 'version_num'",
+        literal(&name)
+    );
+    let answer = connection.rows(&format!("read the width of version_num in {table}"), &question).await?;
+    let row = answer.first();
+    let there = row.and_then(|row| row.get(1)) == Some("t");
+    let width = row.and_then(|row| row.get(0)).and_then(|width| width.parse().ok());
+    Ok(if there { width } else { Some(ALEMBICS_WIDTH) })
 }
 
 /// `schema.table` as SQL writes names that may hold anything; `None` when a part is empty, or there are too many.

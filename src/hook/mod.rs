@@ -6,6 +6,7 @@ use kube::{Api, Client};
 
 pub mod cel;
 pub mod http;
+pub mod migrations;
 pub mod preconditions;
 pub mod presync;
 pub mod recipe;

@@ -117,7 +117,7 @@ impl Run {
 }
 
 /// `now` in whole seconds, as the API server keeps times.
-pub(super) fn time(now: Timestamp) -> Time {
+pub(in crate::hook) fn time(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{PlatformRelease, UpgradePolicy, with_releases};
+use crate::database::connection::DatabaseError;
 use crate::domain::view::{ComponentView, Missing, Rollout, WorkloadId, WorkloadView};
 use crate::report::News;
 
@@ -62,7 +63,10 @@ fn only_the_very_revision_is_the_right_one() {
     for found in [Revision::One("a1".to_owned()), heads, Revision::Base, Revision::Empty, Revision::Untracked] {
         assert_eq!(needed(Ok(found.clone())).state, State::Unmet, "{found:?}");
     }
-    let silent = RevisionError::Timeout { url: "postgresql://u@db:5432/a".to_owned(), after: Duration::from_secs(5) };
+    let silent = RevisionError::from(DatabaseError::Timeout {
+        url: "postgresql://u@db:5432/a".to_owned(),
+        after: Duration::from_secs(5),
+    });
     let need = needed(Err(silent));
     assert_eq!(need.state, State::Unknown);
     assert_eq!(need.to_string(), "schema revision b2: no answer from postgresql://u@db:5432/a within 5 s");

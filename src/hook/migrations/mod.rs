@@ -1,0 +1,5 @@
+//! The database's part of a sync: where its schema has to be, what stands against that, and how it gets there.
+
+pub mod pods;
+pub mod record;
+pub mod settings;
