@@ -57,6 +57,9 @@ impl Reader<'_> {
             let message = "is no check of CRDs; 'upgrade-guard crds checks' lists them";
             self.problem(format!("spec.crdChecks.{name}"), message);
         }
+        if let Some(database) = &spec.database {
+            self.database(database);
+        }
         demands
     }
 
@@ -97,7 +100,7 @@ impl Reader<'_> {
         }
     }
 
-    fn duration(&mut self, path: impl Into<String>, text: &str) -> Option<SignedDuration> {
+    pub(super) fn duration(&mut self, path: impl Into<String>, text: &str) -> Option<SignedDuration> {
         duration(text).map_err(|message| self.problem(path, message)).ok()
     }
 }

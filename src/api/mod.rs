@@ -8,6 +8,8 @@ mod crd_checks;
 mod database;
 mod demands;
 pub mod expression;
+mod migration_checks;
+mod migrations;
 mod misfit;
 mod parse;
 #[allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path")]
@@ -27,6 +29,8 @@ pub use database::{
     RevisionSource, RevisionSpec, ShadowFrom, ShadowSpec, WaiverSpec,
 };
 pub use demands::duration;
+pub use migration_checks::MIGRATION_CHECKS;
+pub use migrations::{LOCK_TIMEOUT, LOCK_WAIT, STATEMENT_TIMEOUT};
 pub use misfit::misfits;
 pub use parse::{PolicyProblems, with_releases};
 pub use platform::{

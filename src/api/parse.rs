@@ -84,6 +84,10 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem::new(path, message));
     }
 
+    pub(super) fn found(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     fn count(&mut self, path: &str, value: i32, least: u32) -> u32 {
         match u32::try_from(value) {
             Ok(count) if count >= least => count,
@@ -314,7 +318,7 @@ fn read_listed(
     Some(Listed { version, tags: component.tags.clone(), digests: component.digests.clone(), needs })
 }
 
-fn not_a_version(path: &str, text: &str) -> Problem {
+pub(super) fn not_a_version(path: &str, text: &str) -> Problem {
     Problem::new(path, format!("'{text}' is no version such as 2.3.0"))
 }
 

@@ -15,6 +15,9 @@ pub enum Kind {
     Lock,
 }
 
+#[cfg(test)]
+mod tests;
+
 macro_rules! checks {
     ($($check:ident $name:literal $kind:ident $severity:ident $what:literal;)+) => {
         /// A check of migrations.

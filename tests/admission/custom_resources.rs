@@ -37,12 +37,23 @@ async fn every_problem_of_a_policy_is_named() {
     spec["components"][3]["match"]["names"] = json!(["control-plane-api"]);
     spec["components"][3]["version"] = json!({"tagPattern": "^v(.*)$"});
     spec["components"][4]["supported"] = json!([{"range": "24.x.y.z"}]);
+    let mut database = stoa_policy();
+    database["spec"]["database"] = json!({
+        "components": ["control-plane-api", "api", "control-plane-api"],
+        "migrations": {
+            "statementTimeout": "5s", "checks": {"columnDroped": "Off"},
+            "revisions": [{"revision": "107", "hold": "a draft"}, {"revision": "107"}],
+            "waivers": [{"revision": "092", "check": "tableDropped", "hash": "not-hexadecimal", "reason": "read"}],
+        },
+    });
     let mut cycle = stoa_policy();
     cycle["spec"]["components"][0]["after"] = json!(["portal"]);
     let mut wrong_type = stoa_policy();
     wrong_type["spec"]["components"][0]["match"]["images"] = json!("one");
     let mut told = Vec::new();
-    for (title, policy) in [("ten problems", many), ("a cycle", cycle), ("a wrong type", wrong_type)] {
+    for (title, policy) in
+        [("ten problems", many), ("a database", database), ("a cycle", cycle), ("a wrong type", wrong_type)]
+    {
         for operation in ["CREATE", "UPDATE"] {
             let reply = ask(operation, POLICIES, &policy).await;
             assert!(!reply.allowed(), "{title}");

@@ -74,15 +74,39 @@ async fn a_policy_that_cannot_be_used_is_refused_with_all_that_is_wrong() -> Res
         let by_schema = scene.kubectl_refused(&["apply", "-f", "-"], &unknown, "must name a component").await?;
         let system = edited(scene.policy()?, |spec| spec["namespaces"] = json!(["kube-system"]))?;
         let of_system = scene.kubectl_refused(&["apply", "-f", "-"], &system, "never governed").await?;
-        insta::assert_snapshot!("by_schema", format!("{by_schema}{of_system}"));
+        let migrators = edited(scene.policy()?, |spec| {
+            spec["database"] = json!({
+                "components": ["control-plane-api"], "revisionTable": "a", "revisionQuery": "SELECT 1",
+                "migrations": {"alembic": ["alembic"], "command": ["flyway"], "urlVariable": "NO NAME"},
+            });
+        })?;
+        let of_database = scene.kubectl_refused(&["apply", "-f", "-"], &migrators, "exclude each other").await?;
+        insta::assert_snapshot!("by_schema", format!("{by_schema}{of_system}{of_database}"));
 
         let several = edited(scene.policy()?, |spec| {
             spec["components"][0]["after"] = json!(["portal"]);
             spec["components"][2]["match"]["names"] = json!(["portal"]);
             spec["components"][4]["supported"][0]["range"] = json!("24 or so");
+            spec["database"] = json!({
+                "components": ["control-plane-apy"],
+                "migrations": {"lockTimeout": "20m", "checks": {"columnDroped": "Off"}},
+            });
         })?;
         let by_guard = scene.kubectl_refused(&["apply", "-f", "-"], &several, "cannot be used").await?;
         insta::assert_snapshot!("by_guard", by_guard);
+
+        let mut fine = scene.policy()?;
+        fine["spec"]["database"] = json!({
+            "components": ["control-plane-api"],
+            "migrations": {
+                "alembic": ["alembic", "-c", "db/alembic.ini"], "lockTimeout": "3s", "checks": {"columnAdded": "Warn"},
+                "revisions": [{"revision": "107_draft", "hold": "until it is signed off"}],
+                "waivers": [
+                    {"revision": "092", "check": "tableDropped", "hash": "0123456789abcdef", "reason": "nobody reads it"},
+                ],
+            },
+        });
+        scene.apply(&fine).await?;
         Ok(())
     })
     .await

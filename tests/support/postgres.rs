@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use upgrade_guard::server::devcert::DevelopmentCertificate;
 
 use super::wait::eventually;
@@ -118,6 +118,17 @@ impl Postgres {
     /// Runs statements in a database.
     pub(crate) async fn sql(&self, database: &str, statements: &str) -> Result<()> {
         Ok(self.connect(database).await?.batch_execute(statements).await?)
+    }
+
+    /// The first column of what a query gives.
+    #[allow(dead_code, reason = "not every test file asks")]
+    pub(crate) async fn column(&self, database: &str, query: &str) -> Result<Vec<String>> {
+        let answer = self.connect(database).await?.simple_query(query).await?;
+        let rows = answer.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            _ => None,
+        });
+        Ok(rows.collect())
     }
 
     /// A fresh database, in which `statements` were run.
