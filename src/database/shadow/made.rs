@@ -38,6 +38,10 @@ impl Made {
     /// Takes a number at `place`, and removes there what others left over.
     pub(super) async fn begin(place: &Address, timeout: Duration) -> Result<Self, ShadowError> {
         let keeper = Connection::open(place.url(), APPLICATION, timeout).await?;
+        // An idle connection must not be closed: its lock would go with it.
+        let stay = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+                    WHERE name IN ('idle_session_timeout', 'statement_timeout')";
+        keeper.rows("keep a connection open", stay).await?;
         let number = number();
         let lock = format!("SELECT pg_catalog.pg_backend_pid() FROM pg_catalog.pg_advisory_lock({LOCKS}, {number})");
         let process = keeper.value("lock the name of a temporary database", &lock).await?.unwrap_or_default();
