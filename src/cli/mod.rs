@@ -16,6 +16,7 @@ mod demo;
 mod exec;
 mod input;
 mod install;
+mod migrate;
 mod news;
 mod output;
 pub mod plan;
@@ -47,6 +48,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::Args),
     Presync(presync::Args),
+    Migrate(migrate::Args),
     Verify(verify::Args),
     Wait(wait::Args),
     Check(check::Args),
@@ -98,6 +100,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args, out),
             Command::Presync(args) => presync::run(&args, out),
+            Command::Migrate(args) => migrate::run(&args, out),
             Command::Verify(args) => verify::run(&args, out),
             Command::Wait(args) => wait::run(&args, out),
             Command::Check(args) => check::run(&args, out),
@@ -121,7 +124,8 @@ impl Cli {
 fn misread(error: &clap::Error) -> ExitCode {
     // Where not even that can be printed, the exit code is what is left.
     let _ = error.print();
-    let is_hook = std::env::args().nth(1).is_some_and(|name| ["presync", "verify", "wait"].contains(&name.as_str()));
+    let is_hook =
+        std::env::args().nth(1).is_some_and(|name| ["presync", "migrate", "verify", "wait"].contains(&name.as_str()));
     match (error.use_stderr(), is_hook) {
         (false, _) => ExitCode::SUCCESS,
         (true, true) => Outcome::Hook(Exit::CouldNot).into(),

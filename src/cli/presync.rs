@@ -15,9 +15,10 @@ use crate::cluster::files::{Install, Manifests};
 use crate::crds::source::CrdSource;
 use crate::domain::policy::{ComponentId, Policy};
 use crate::domain::version::Version;
+use crate::hook::migrations::settings::{self, Settings};
 use crate::hook::presync::target::Target;
-use crate::hook::presync::{self, Ended, Errand};
-use crate::hook::{Exit, who};
+use crate::hook::presync::{self, Database, Ended, Errand};
+use crate::hook::{Exit, own_image, who};
 use crate::report::{Report as _, Stage};
 
 /// Look at every precondition of an upgrade and bring about its CRDs, before anything is synced.
@@ -25,8 +26,10 @@ use crate::report::{Report as _, Stage};
 /// Argo CD, Flux and Helm run it as a Job (see `upgrade-guard recipe`). What it found and did is recorded on the Platform,
 /// where the webhook looks for it. It may be run again at any time, also after it was killed.
 ///
-/// Exit code 0: done, or nothing to do. 1: it could not be tried. 2: a rule, a breaking change, a freeze window or an
-/// unsafe change of a CRD stands against it. 3: a precondition does not hold. 4: what was given is of different versions.
+/// Exit code 0: done, or nothing to do. 1: it could not be tried. 2: a rule, a breaking change, a freeze window, an unsafe
+/// change of a CRD or an unsafe migration stands against it. 3: a precondition does not hold. 4: what was given, or the
+/// database and the image, are of different versions. 5: another run migrates the database; try again. 6: a migration
+/// failed, and left nothing behind. 7: a migration failed half-way.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The `UpgradePolicy`; needed where several govern the namespace.
@@ -48,6 +51,15 @@ pub struct Args {
     /// Take over fields of CRDs that another field manager owns, such as those that Helm once created.
     #[arg(long)]
     take_over: bool,
+
+    /// Do not migrate the database, although the policy says how: another Job does (`upgrade-guard migrate`).
+    #[arg(long)]
+    skip_migrations: bool,
+
+    /// Undo migrations, down to the revision that the target needs. Only where the policy allows it
+    /// (spec.database.migrations.downgrade), in an image that has them, after the preconditions of an upgrade.
+    #[arg(long, conflicts_with = "skip_migrations")]
+    rollback: bool,
 
     /// Show what would be done, and change nothing.
     #[arg(long)]
@@ -120,6 +132,10 @@ fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended>
             namespace: &governed.namespace,
             inventory: &governed.install.inventory,
             release: release.and_then(|release| releases.iter().find(|known| known.name == release.spec.version)),
+            schema_revision: release.and_then(|release| release.spec.schema_revision.clone()),
+            database: args.database(&governed)?,
+            rollback: args.rollback,
+            image: own_image(&client).await,
             target,
             crds: &args.crds,
             take_over: args.take_over,
@@ -129,6 +145,22 @@ fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended>
         };
         Ok(presync::run(&client, &errand, printer).await?)
     })
+}
+
+impl Args {
+    /// What is to be done with the database.
+    fn database(&self, governed: &Governed) -> anyhow::Result<Database> {
+        let Some(spec) = &governed.spec.database else { return Ok(Database::None) };
+        let environment = |name: &str| std::env::var(name).ok();
+        if let Some(migrations) = spec.migrations.as_ref().filter(|_| !self.skip_migrations) {
+            let keeper = std::env::current_exe().context("cannot tell where this program is")?;
+            let settings = Settings::read(spec, migrations, Some(keeper), environment);
+            let settings = settings.context("the database cannot be migrated (--skip-migrations leaves that out)")?;
+            return Ok(Database::Migrate(Box::new(settings)));
+        }
+        let address = settings::address(spec, environment)?;
+        Ok(address.map_or(Database::None, |address| Database::Look(Box::new((address, settings::noted(spec))))))
+    }
 }
 
 type Versions = BTreeMap<ComponentId, Version>;

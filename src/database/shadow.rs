@@ -222,5 +222,6 @@ pub(super) async fn note(connection: &Connection, table: &str, heads: &[String])
 fn told(error: &DatabaseError) -> String {
     match error {
         DatabaseError::Connect { message, .. } | DatabaseError::Query { message, .. } => message.clone(),
+        DatabaseError::Timeout { .. } => error.to_string(),
     }
 }

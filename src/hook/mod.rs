@@ -1,6 +1,7 @@
 //! What runs beside a sync: before it (`presync`), after it (`verify`), and in front of a pod (`wait`).
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
@@ -24,6 +25,16 @@ pub async fn who(client: &Client) -> Option<String> {
         (Some(user), Some(host)) => Some(format!("{user} ({host})")),
         (user, host) => user.or(host),
     }
+}
+
+/// The digest of the image that this process runs in, as its pod tells it; `None` outside of a pod, where the pod has
+/// several containers, or may not be read. It is a remark of the record, and nothing depends on it alone.
+pub async fn own_image(client: &Client) -> Option<String> {
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let pod = pods.get_opt(&std::env::var("HOSTNAME").ok()?).await.ok()??;
+    let statuses = pod.status?.container_statuses?;
+    let [only] = statuses.as_slice() else { return None };
+    only.image_id.split_once('@').map(|(_, digest)| digest.to_owned())
 }
 
 /// What a command of the hook came to. The numbers are its exit codes (design section 7).

@@ -14,6 +14,7 @@ use crate::domain::view::View;
 pub(super) mod database;
 pub(super) mod governed;
 pub(super) mod live;
+pub(super) mod migrations;
 pub(super) mod policies;
 pub(super) mod values;
 

@@ -1,4 +1,4 @@
-//! The third step: the CRDs.
+//! The fourth step: the CRDs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::domain::rules::Rule;
 use crate::hook::Exit;
 use crate::report::Stage;
 
-const STEP: &str = "crds";
+pub(super) const STEP: &str = "crds";
 
 /// Why it ends here, one line each.
 pub(super) struct Problem {

@@ -1,16 +1,17 @@
 //! `presync`: what has to be there before a sync. Each step can be done again, so that a run that was killed and one that
 //! was not end in the same state.
 //!
-//! 1. The target, and whether the rules can ever let it. 2. Every precondition, not only the first that fails. 3. The CRDs.
+//! 1. The target, and whether the rules can ever let it. 2. Every precondition, not only the first that fails. 3. What the
+//! pending migrations would do. 4. The CRDs. 5. The migrations.
 //!
-//! What it found and did is on the `Platform`, where `UG-PRECONDITION` and `UG-CRD` look for it.
+//! What it found and did is on the `Platform`, where `UG-PRECONDITION`, `UG-CRD` and `UG-SCHEMA` look for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::Client;
 
-use crate::api::{Platform, PlatformStatus, PlatformStep, PreparationOutcome, UpgradePolicySpec};
+use crate::api::{Platform, PlatformCrd, PlatformStatus, PlatformStep, PreparationOutcome, UpgradePolicySpec};
 use crate::cluster::inventory::Inventory;
 use crate::cluster::ledger::{Ledger, LedgerError};
 use crate::crds::source::CrdSource;
@@ -20,13 +21,17 @@ use crate::domain::view::View;
 use crate::report::{News, Report, Stage};
 
 use super::Exit;
+use super::migrations::{self, look};
 
 mod crds;
 mod evidence;
 pub mod record;
+mod schema;
 pub mod target;
 
+use crds::Problem;
 use record::Run;
+pub use schema::Database;
 use target::{Target, Way};
 
 /// What a run is asked to do.
@@ -47,6 +52,14 @@ pub struct Errand<'a> {
     pub crds: &'a [CrdSource],
     /// Whether fields of CRDs that someone else manages are taken over.
     pub take_over: bool,
+    /// The database.
+    pub database: Database,
+    /// The revision of its schema that the release names.
+    pub schema_revision: Option<String>,
+    /// Whether migrations are undone, down to what the target needs.
+    pub rollback: bool,
+    /// The digest of the image that this runs in, where it can be told.
+    pub image: Option<String>,
     /// Whether nothing is to be changed.
     pub dry_run: bool,
     /// Who runs it.
@@ -78,15 +91,10 @@ pub async fn run(client: &Client, errand: &Errand<'_>, report: &mut dyn Report) 
     };
     let running = target::running(errand.policy, &view);
     let ledger = Ledger::new(client.clone());
-    let note = async |change: &mut dyn FnMut(&mut PlatformStatus)| {
-        if errand.dry_run {
-            return Ok(());
-        }
-        ledger.update(errand.namespace, &errand.policy.name, |status| change(status)).await
-    };
-    note(&mut |status| run.begin(status, &running, now)).await?;
+    let way = if errand.rollback { Way::Up } else { errand.target.way(errand.policy, &view) };
+    let work = Work { client, errand, ledger, view: &view, run: &run, way, now, began: Instant::now() };
+    work.note(&mut |status| run.begin(status, &running, now)).await?;
     let mut log = Log { report, steps: vec![], last: String::new() };
-    let work = Work { client, errand, view: &view, run: &run, way: errand.target.way(errand.policy, &view), now };
     let worked = tokio::time::timeout(errand.deadline, work.all(&mut log, &running)).await;
     let (exit, mut result) = worked.unwrap_or_else(|_| {
         let late = format!("not done within {} s; last: {}", errand.deadline.as_secs(), log.last);
@@ -94,7 +102,7 @@ pub async fn run(client: &Client, errand: &Errand<'_>, report: &mut dyn Report) 
         (Exit::CouldNot, outcome(PreparationOutcome::Failed))
     });
     result.steps = log.steps;
-    note(&mut |status| run.end(status, &result, Timestamp::now())).await?;
+    work.note(&mut |status| run.end(status, &result, Timestamp::now())).await?;
     Ok(Ended { exit, message: closing(errand, exit) })
 }
 
@@ -157,10 +165,13 @@ impl Report for Log<'_> {
 struct Work<'a> {
     client: &'a Client,
     errand: &'a Errand<'a>,
+    ledger: Ledger,
     view: &'a View,
     run: &'a Run,
+    /// Undoing migrations asks for as much as an upgrade.
     way: Way,
     now: Timestamp,
+    began: Instant,
 }
 
 impl Work<'_> {
@@ -179,25 +190,43 @@ impl Work<'_> {
             let result = outcome(PreparationOutcome::Refused);
             return (exit, record::Result { preconditions: evidence.found, ..result });
         }
-        match self.crds(log).await {
-            Ok(crds) => {
-                let result = outcome(PreparationOutcome::Prepared);
-                (Exit::Done, record::Result { preconditions: evidence.found, crds: Some(crds), ..result })
-            }
-            Err(crds::Problem { exit, lines, told }) => {
-                let failed = exit == Exit::CouldNot;
-                let stage = if failed { Stage::Failed } else { Stage::Refused };
-                for line in lines {
-                    if told {
-                        log.note("crds", false, clipped(&line));
-                    } else {
-                        log.end("crds", stage, line);
-                    }
-                }
-                let result = outcome(if failed { PreparationOutcome::Failed } else { PreparationOutcome::Refused });
-                (exit, record::Result { preconditions: evidence.found, ..result })
+        let (exit, result) = match self.brought_about(log).await {
+            Ok(crds) => (Exit::Done, record::Result { crds: Some(crds), ..outcome(PreparationOutcome::Prepared) }),
+            Err(problem) => self.stopped(problem, log),
+        };
+        (exit, record::Result { preconditions: evidence.found, ..result })
+    }
+
+    /// The schema and the CRDs. Nothing of either is changed before both were looked at, as far as that is possible.
+    async fn brought_about(&self, log: &mut Log<'_>) -> Result<Vec<PlatformCrd>, (&'static str, Problem)> {
+        let pending = self.schema(log).await.map_err(|problem| (look::STEP, problem))?;
+        let crds = self.crds(log).await.map_err(|problem| (crds::STEP, problem))?;
+        if let Some(pending) = pending {
+            self.migrate(&pending, log).await.map_err(|problem| (migrations::run::STEP, problem))?;
+        }
+        Ok(crds)
+    }
+
+    fn stopped(&self, (step, problem): (&'static str, Problem), log: &mut Log<'_>) -> (Exit, record::Result) {
+        let Problem { exit, lines, told } = problem;
+        let refused = matches!(exit, Exit::Policy | Exit::Evidence | Exit::Versions);
+        let stage = if refused { Stage::Refused } else { Stage::Failed };
+        for line in lines {
+            if told {
+                log.note(step, false, clipped(&line));
+            } else {
+                log.end(step, stage, line);
             }
         }
+        (exit, outcome(if refused { PreparationOutcome::Refused } else { PreparationOutcome::Failed }))
+    }
+
+    /// Changes the `Platform`, unless this is a dry run.
+    async fn note(&self, change: &mut dyn FnMut(&mut PlatformStatus)) -> Result<(), LedgerError> {
+        if self.errand.dry_run {
+            return Ok(());
+        }
+        self.ledger.update(self.errand.namespace, &self.errand.policy.name, |status| change(status)).await
     }
 
     /// The `Platform` as it was when the run began.
