@@ -21,6 +21,8 @@ pub struct Finding {
     pub place: Option<Place>,
     /// The SQL statement, where there is one.
     pub statement: Option<String>,
+    /// Whether it is about a table that the policy calls large: a lock on it is refused then. No part of the hash.
+    pub large: bool,
 }
 
 /// Where something was seen.

@@ -8,6 +8,8 @@ pub mod check;
 pub mod connection;
 pub mod finding;
 pub mod graph;
+pub mod judge;
+pub mod lint;
 pub mod migrator;
 pub mod plan;
 pub mod revision;
