@@ -2,8 +2,9 @@
 
 use crate::database::check::Check;
 
-/// What follows from it, and where there is another way, which.
-pub(super) const fn of(check: Check) -> &'static str {
+/// What a finding of the check means, in one line: what follows from it, and where there is another way, which.
+#[must_use]
+pub const fn of(check: Check) -> &'static str {
     match check {
         Check::ColumnDropped => "it goes, and versions that read or write it fail: drop it in a later release",
         Check::TableDropped => "it goes, and versions that use it fail: drop it in a later release",

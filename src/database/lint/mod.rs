@@ -14,12 +14,14 @@ use self::own::Scene;
 use self::squawk::Violation;
 use self::statement::{Class, Statement};
 use self::tables::Table;
-use self::text::{Comment, Lines, Mark};
+use self::text::{Lines, Mark};
 use self::words::{Name, Word};
 use super::check::Check;
 use super::finding::{Engine, Finding, Place};
 use super::revision::TABLE;
 use crate::api::LargeTableSpec;
+
+pub use meaning::of as meaning;
 
 mod alembic;
 mod meaning;
@@ -162,7 +164,6 @@ struct Draft {
 struct Read {
     parse: Parse<SourceFile>,
     blanked: String,
-    comments: Vec<Comment>,
     marks: Vec<Mark>,
 }
 
@@ -250,7 +251,7 @@ fn read(script: &Script) -> Result<Read, LintError> {
         return Err(LintError::Parse { file: script.file.clone(), line, what: error.message().to_owned(), near });
     }
     let marks = comments.iter().filter_map(text::mark).collect();
-    Ok(Read { parse, blanked, comments, marks })
+    Ok(Read { parse, blanked, marks })
 }
 
 /// The statements, and which mark each is under.
