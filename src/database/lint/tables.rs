@@ -43,7 +43,7 @@ impl Table<'_> {
             let mut seen = is_harmless(&action);
             let mut checks = Vec::new();
             for violation in within {
-                seen = true;
+                seen |= violation.check != Some(Check::NoLockTimeout);
                 checks.extend(self.of_violation(violation, &action, &part, &words, news));
             }
             checks.extend(self.own(&action));
@@ -273,6 +273,7 @@ fn restriction(
             match own.as_ref().map(of_constraint)? {
                 check @ Check::ExclusionAdded => Some(check),
                 check @ (Check::UniqueAdded | Check::ForeignKeyAdded) if has_default(add) => Some(check),
+                Check::NotNullSet if !has_default(add) => Some(Check::RequiredColumnAdded),
                 _ => None,
             }
         }
