@@ -56,6 +56,14 @@ fn the_page_of_crd_checks_is_that_of_the_table() {
 }
 
 #[test]
+fn the_page_of_migration_checks_is_that_of_the_table() {
+    assert!(
+        read(&in_repository("docs/migration-checks.md")) == cli::lint::markdown(),
+        "docs/migration-checks.md is not what the table of checks says: run `make manifests`"
+    );
+}
+
+#[test]
 fn the_registration_is_what_the_program_prints() {
     let printed = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("webhook").output().unwrap();
     assert!(

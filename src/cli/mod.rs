@@ -16,6 +16,7 @@ mod demo;
 mod exec;
 mod input;
 mod install;
+pub mod lint;
 mod migrate;
 mod news;
 mod output;
@@ -53,6 +54,7 @@ enum Command {
     Wait(wait::Args),
     Check(check::Args),
     Plan(plan::Args),
+    Lint(lint::Args),
     Status(status::Args),
     Release(release::Args),
     Demo(demo::Args),
@@ -105,6 +107,7 @@ impl Cli {
             Command::Wait(args) => wait::run(&args, out),
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
+            Command::Lint(args) => lint::run(&args, out),
             Command::Status(args) => status::run(&args, out),
             Command::Release(args) => release::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),

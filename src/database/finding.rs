@@ -1,5 +1,6 @@
 //! What the checks find in migrations.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::check::Check;
@@ -21,6 +22,8 @@ pub struct Finding {
     pub place: Option<Place>,
     /// The SQL statement, where there is one.
     pub statement: Option<String>,
+    /// Whether it is about a table that the policy calls large: a lock on it is refused then. No part of the hash.
+    pub large: bool,
 }
 
 /// Where something was seen.
@@ -53,5 +56,16 @@ impl Finding {
         let digest = ring::digest::digest(&ring::digest::SHA256, said.as_bytes());
         let first = digest.as_ref().iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
         format!("{first:016x}")
+    }
+}
+
+impl fmt::Display for Finding {
+    /// `[columnDropped] 042_x, column public.tenants.plan: ...`, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] ", self.check.name())?;
+        if let Some(revision) = &self.revision {
+            write!(f, "{revision}, ")?;
+        }
+        write!(f, "{}: {}", self.object, self.message)
     }
 }

@@ -10,6 +10,8 @@ pub mod direct;
 pub mod finding;
 pub mod gate;
 pub mod graph;
+pub mod judge;
+pub mod lint;
 pub mod lock;
 pub mod migrator;
 pub mod plan;

@@ -115,6 +115,7 @@ impl<'a> Look<'a> {
             engine: Engine::Catalog,
             place: None,
             statement: None,
+            large: false,
         });
     }
 
