@@ -64,8 +64,8 @@ fn install(size: usize, done: usize, rolling: bool) -> View {
 }
 
 fn step_up(index: usize) -> Change {
-    let step = Move { component: ComponentId(index), from: Some(Version::read("2.2.0")), to: Version::read("2.3.0") };
-    Change { workload: workload(index), moves: vec![step], restarts: vec![], capacity: None, schema: None }
+    let step = Move::new(ComponentId(index), Some(Version::read("2.2.0")), Version::read("2.3.0"));
+    Change { workload: workload(index), moves: vec![step], restarts: vec![], capacity: None }
 }
 
 fn decisions(criterion: &mut Criterion) {

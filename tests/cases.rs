@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use upgrade_guard::domain::change::{Change, Move, SchemaState};
+use upgrade_guard::domain::change::{Change, Move};
 use upgrade_guard::domain::decision::{Verdict, decide};
 use upgrade_guard::domain::line::{Lines, Listed, Release};
 use upgrade_guard::domain::policy::{
     Component, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew, SupportedRange,
 };
 use upgrade_guard::domain::resolver::resolve;
+use upgrade_guard::domain::schema::{Nature, Need, Recorded, Schema};
 use upgrade_guard::domain::version::Version;
 use upgrade_guard::domain::view::{Intent, Missing, Rollout, View, WorkloadId, WorkloadView};
 
@@ -181,22 +182,42 @@ fn change(policy: &Policy, view: &View, case: &Case) -> Change {
     let from = (view.component(id).workloads.first()).and_then(|workload| workload.desired.first().cloned());
     assert_eq!(case.op.as_deref() == Some("CREATE"), from.is_none(), "operation fits the state in '{}'", case.name);
     let to = version(policy, name, tag);
-    let schema = case.database.as_deref().map(|state| match state {
-        "same" => SchemaState::Same,
-        "behind" => SchemaState::Behind,
-        "ahead-additive" => SchemaState::AheadAdditive,
-        "ahead-breaking" => SchemaState::AheadBreaking,
-        "unknown" => SchemaState::Unknown,
+    let moves = if from.as_ref() == Some(&to) { vec![] } else { vec![Move::new(id, from, to)] };
+    Change { workload: workload(name), moves, restarts: vec![], capacity: None }
+}
+
+/// The database of a case: what moves needs `wanted`, of the revisions `before`, `wanted` and `after`.
+fn schema(policy: &Policy, case: &Case) -> Option<Schema> {
+    let (at, nature) = match case.database.as_deref()? {
+        "same" => (Ok("wanted"), Nature::Breaking),
+        "behind" => (Ok("before"), Nature::Additive),
+        "ahead-additive" => (Ok("after"), Nature::Additive),
+        "ahead-breaking" => (Ok("after"), Nature::Breaking),
+        "unknown" => (Err("no answer"), Nature::Additive),
         other => panic!("unknown database state {other}"),
+    };
+    let (name, tag) = case.step.iter().next().unwrap();
+    let component = policy.component_named(name).unwrap();
+    let version = version(policy, name, tag);
+    let known =
+        [("before", &[][..], Nature::Additive), ("wanted", &["before"], nature), ("after", &["wanted"], nature)];
+    let known = known.map(|(revision, down, nature)| {
+        let down = down.iter().map(ToString::to_string).collect();
+        (revision.to_owned(), Recorded { down, nature })
     });
-    let moves = if from.as_ref() == Some(&to) { vec![] } else { vec![Move { component: id, from, to }] };
-    Change { workload: workload(name), moves, restarts: vec![], capacity: None, schema }
+    Some(Schema {
+        at: at.map(|at| vec![at.to_owned()]).map_err(str::to_owned),
+        needs: vec![Need { component, version, image: None, revision: "wanted".to_owned() }],
+        known: known.into(),
+        ..Schema::unread("")
+    })
 }
 
 /// What the case got, when it is not what it should get.
 fn failure(policy: &Policy, case: &Case) -> Option<String> {
     let now = Timestamp::UNIX_EPOCH;
-    let view = view(policy, case, now);
+    let mut view = view(policy, case, now);
+    view.schema = schema(policy, case);
     let decision = decide(policy, &view, &change(policy, &view, case), now);
     let code = decision.reasons.first().map(|reason| reason.rule.to_string());
     let warn = decision.warnings.first().map(|reason| reason.rule.to_string());

@@ -88,6 +88,36 @@ fn check_with_hook(before: &[&str], after: &[&str], more: &[&str]) -> String {
     check(&["--policy", "hook/policy.yaml"], before, after, more)
 }
 
+/// The fixtures of `database`: everything at `version`, with the database at `revision` since three hours.
+fn with_database(version: &str, revision: &str) -> String {
+    let read = |file: &str| {
+        std::fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check").join("database").join(file),
+        )
+        .unwrap()
+    };
+    let observed = (jiff::Timestamp::now() - jiff::SignedDuration::from_secs(3 * 3600 + 60)).to_string();
+    let platform = read("platform.yaml").replace("AT", revision).replace("OBSERVED", &observed);
+    format!("{}\n---\n{platform}", read("apps.yaml").replace("VERSION", version))
+}
+
+#[test]
+fn a_database_is_migrated_first_and_what_cannot_start_on_it_is_refused() {
+    let checked = |from: (&str, &str), to: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: String| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            folder.path().join(name).to_str().unwrap().to_owned()
+        };
+        let apps = with_database(to, "").split("---\n# What").next().unwrap_or_default().to_owned();
+        let (before, after) = (put("before.yaml", with_database(from.0, from.1)), put("after.yaml", apps));
+        check(&["--policy", "database/policy.yaml"], &before, &after, &[])
+    };
+    assert_snapshot!("database_up", checked(("2.2.0", "r2"), "2.3.0"));
+    assert_snapshot!("database_back", checked(("2.4.0", "r5"), "2.3.0"));
+    assert_snapshot!("database_back_too_far", checked(("2.3.0", "r4"), "2.2.0"));
+}
+
 #[test]
 fn the_hook_runs_before_and_what_it_can_do_nothing_about_is_refused() {
     let all = ["apps-old.yaml", "crds.yaml", "platform.yaml"];

@@ -10,7 +10,10 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use upgrade_guard::database::connection::{Connection, DatabaseError};
 use upgrade_guard::database::revision::{Noted, Revision, RevisionError, TABLE, read, revision, width};
+use upgrade_guard::controller::Install;
+use upgrade_guard::controller::database::Databases;
 use upgrade_guard::database::url::DatabaseUrl;
+use upgrade_guard::domain::policy::Database;
 use upgrade_guard::server::devcert::{AUTHORITY_FILE, DevelopmentCertificate};
 
 use postgres::{PASSWORD, PASSWORD_IN_URL, Postgres, TLS_ONLY, USER};
@@ -190,5 +193,32 @@ async fn who_does_not_answer_is_not_waited_for() -> Result<()> {
     let url: DatabaseUrl = format!("postgresql://u:p@{}/x", listener.local_addr()?).parse()?;
     let asked = revision(&url, &Noted::default(), Duration::from_millis(50)).await;
     assert!(matches!(asked, Err(RevisionError::Database(DatabaseError::Timeout { .. }))), "{asked:?}");
+    Ok(())
+}
+
+/// What the controller does at each look. The file is read anew, as a Secret changes under it.
+#[tokio::test]
+async fn the_controller_reads_the_database_that_the_folder_names() -> Result<()> {
+    let Some((server, _)) = shared().await? else { return Ok(()) };
+    let other = "CREATE TABLE other (version text); INSERT INTO other VALUES ('o9')";
+    server.database("c_live", &format!("{NOTED} INSERT INTO alembic_version VALUES ('a1'); {other}")).await?;
+    let folder = tempfile::tempdir()?;
+    let databases = Databases { folder: folder.path().to_owned(), every: PATIENCE };
+    let install = Install { namespace: "stoa-system".to_owned(), policy: "stoa".to_owned() };
+    let alembic = Database::default();
+    assert_eq!(databases.look(&install, &alembic).await, None, "no URL is at hand");
+
+    let url = server.url("c_live", "");
+    let put = |text: &str| std::fs::write(folder.path().join("stoa-system"), text);
+    put(&format!("{url}\n"))?;
+    assert_eq!(databases.look(&install, &alembic).await, Some(Ok(Revision::One("a1".to_owned()))));
+    server.sql("c_live", "UPDATE alembic_version SET version_num = 'b2'").await?;
+    assert_eq!(databases.look(&install, &alembic).await, Some(Ok(Revision::One("b2".to_owned()))));
+    let query = Database { query: Some("SELECT version FROM other".to_owned()), ..Database::default() };
+    assert_eq!(databases.look(&install, &query).await, Some(Ok(Revision::One("o9".to_owned()))));
+
+    put(&url.replace(PASSWORD_IN_URL, "not-this"))?;
+    let why = databases.look(&install, &alembic).await.unwrap().unwrap_err();
+    assert!(!why.contains("not-this") && why.contains("c_live"), "{why}");
     Ok(())
 }

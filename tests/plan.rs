@@ -63,6 +63,26 @@ fn plan_with_hook(files: &[&str], to: &str) -> String {
     seen(&run(&["--policy", "hook/policy.yaml", "--from", "-", "--to", to], &input))
 }
 
+/// The fixtures of `database`: everything at `version`, with the database at `revision` since three hours.
+fn with_database(version: &str, revision: &str) -> String {
+    let read = |file: &str| std::fs::read_to_string(fixtures().join("database").join(file)).unwrap();
+    let observed = (jiff::Timestamp::now() - jiff::SignedDuration::from_secs(3 * 3600 + 60)).to_string();
+    let platform = read("platform.yaml").replace("AT", revision).replace("OBSERVED", &observed);
+    format!("{}\n---\n{platform}", read("apps.yaml").replace("VERSION", version))
+}
+
+#[test]
+fn a_database_is_migrated_first_and_a_way_back_ends_where_it_is_accepted() {
+    let plan = |version: &str, revision: &str, to: &str| {
+        let rules = ["--policy", "database/policy.yaml", "--from", "-", "--to", to];
+        seen(&run(&rules, &with_database(version, revision)))
+    };
+    assert_snapshot!("database_up", plan("2.2.0", "r2", "2026.07"));
+    assert_snapshot!("database_back", plan("2.4.0", "r5", "2026.07"));
+    // The API would go last, and nothing moves.
+    assert_snapshot!("database_back_too_far", plan("2.4.0", "r5", "2026.06"));
+}
+
 #[test]
 fn what_the_hook_has_to_do_comes_first() {
     let all = ["apps-old.yaml", "crds.yaml", "platform.yaml"];

@@ -23,7 +23,7 @@ const LAYERS: [Layer; 10] = [
     Layer { name: "database", may_use: &["api", "report"], pure: false },
     Layer { name: "hook", may_use: &["crds", "database", "report", "cluster", "api", "domain"], pure: false },
     Layer { name: "admission", may_use: &["cluster", "api", "domain"], pure: false },
-    Layer { name: "controller", may_use: &["cluster", "api", "domain"], pure: false },
+    Layer { name: "controller", may_use: &["cluster", "database", "api", "domain"], pure: false },
     Layer { name: "server", may_use: &[], pure: false },
 ];
 

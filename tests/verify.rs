@@ -7,6 +7,8 @@ mod support;
 #[allow(dead_code, reason = "what other test files use")]
 #[path = "kubernetes/ask.rs"]
 mod ask;
+#[path = "verify/database.rs"]
+mod database;
 #[allow(dead_code, reason = "what other test files use")]
 #[path = "kubernetes/platform.rs"]
 mod platform;

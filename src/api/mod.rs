@@ -70,7 +70,7 @@ pub const HELD_FROM_PARTITION: &str = "guard.gostoa.dev/held-from-partition";
 pub const OVERRIDE: &str = "guard.gostoa.dev/override";
 
 /// The annotation of a pod template that says at which revision its image needs the database's schema.
-pub const SCHEMA_REVISION: &str = "guard.gostoa.dev/schema-revision";
+pub use crate::domain::schema::REVISION_ANNOTATION as SCHEMA_REVISION;
 
 /// The version of the custom resources.
 pub const VERSION: &str = "v1alpha1";

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::demands;
-use crate::api::{ComponentSpec, PlatformRelease, ReleaseComponentSpec, UpgradePolicy};
+use crate::api::{ComponentSpec, DatabaseSpec, Downgrade, PlatformRelease, ReleaseComponentSpec, UpgradePolicy};
 use crate::domain::line::{Lines, Listed, Release};
 use crate::domain::policy::{
-    Component, ComponentId, Matcher, Mode, Policy, PolicyParts, Problem, Skew, SupportedRange, VersionSource,
+    Component, ComponentId, Database, Matcher, Mode, Policy, PolicyParts, Problem, Skew, SupportedRange, VersionSource,
 };
 use crate::domain::rules::Rule;
 use crate::domain::version::{TagPattern, Version, parse};
@@ -32,12 +32,15 @@ impl TryFrom<&UpgradePolicy> for Policy {
         let spec = &policy.spec;
         let mut reader = Reader::new(&spec.components);
         let namespaces = reader.namespaces(&spec.namespaces);
-        let components: Vec<Component> =
+        let mut components: Vec<Component> =
             spec.components.iter().enumerate().map(|(index, component)| reader.component(index, component)).collect();
         if components.is_empty() {
             reader.problem("spec.components", "is empty: name at least one component");
         }
         let modes = reader.modes(&spec.modes);
+        for id in reader.of_database(spec.database.as_deref()) {
+            components[id.0].uses_database = true;
+        }
         let parts = PolicyParts {
             name: policy.metadata.name.clone().unwrap_or_default(),
             namespaces,
@@ -52,7 +55,10 @@ impl TryFrom<&UpgradePolicy> for Policy {
         };
         // The checks between components speak of what could be read, so that one round shows all problems.
         match Self::new(parts) {
-            Ok(policy) if reader.problems.is_empty() => Ok(policy),
+            Ok(mut policy) if reader.problems.is_empty() => {
+                policy.database = spec.database.as_deref().map(database);
+                Ok(policy)
+            }
             Ok(_) => Err(PolicyProblems(reader.problems)),
             Err(between) => {
                 reader.problems.extend(between);
@@ -60,6 +66,12 @@ impl TryFrom<&UpgradePolicy> for Policy {
             }
         }
     }
+}
+
+/// What the rules ask of the database.
+fn database(spec: &DatabaseSpec) -> Database {
+    let downgrade = spec.migrations.as_ref().is_some_and(|migrations| migrations.downgrade == Downgrade::Allow);
+    Database { table: spec.revision_table.clone(), query: spec.revision_query.clone(), downgrade }
 }
 
 /// Reads the scalars of a policy and keeps every problem with its path.
@@ -128,6 +140,12 @@ impl<'a> Reader<'a> {
             self.problem(path, format!("no component is named '{name}'; there are {}", known.join(", ")));
         }
         id
+    }
+
+    /// The components that use the database.
+    fn of_database(&mut self, spec: Option<&DatabaseSpec>) -> Vec<ComponentId> {
+        let names = spec.map(|spec| spec.components.as_slice()).unwrap_or_default().iter().enumerate();
+        names.filter_map(|(i, name)| self.peer(format!("spec.database.components[{i}]"), name)).collect()
     }
 
     fn component(&mut self, index: usize, spec: &ComponentSpec) -> Component {
@@ -290,7 +308,8 @@ fn read_release(policy: &Policy, release: &PlatformRelease) -> (Option<(Vec<u64>
     }
     let breaking_changes = demands::breaking_changes(policy, release, &mut problems);
     let (name, required_stop, crds) = (spec.version.clone(), spec.required_stop, demands::crds(release));
-    let read = Release { name, required_stop, components, breaking_changes, crds };
+    let revision = spec.schema_revision.clone();
+    let read = Release { name, required_stop, components, breaking_changes, crds, revision };
     (order.map(|order| (order, read)), problems)
 }
 

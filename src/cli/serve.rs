@@ -20,6 +20,7 @@ use crate::cluster::files::Source;
 use crate::cluster::fresh::{Calls, Fresh};
 use crate::cluster::index::SharedIndex;
 use crate::cluster::watch::{self, WatchObserver};
+use crate::controller::database::Databases;
 use crate::controller::lease::LEASE_DURATION;
 use crate::controller::recorder::Recorder;
 use crate::crds::content;
@@ -64,6 +65,16 @@ pub struct Args {
     /// The CA bundle for --register [default: ca.crt in the folder of --certs].
     #[arg(long, value_name = "FILE", requires = "register")]
     ca_file: Option<PathBuf>,
+
+    /// A folder with the URLs of databases whose revision is read again and again, such as a mounted Secret: files named
+    /// NAMESPACE or NAMESPACE.POLICY. A role that may read the table of revisions is enough.
+    #[arg(long, value_name = "DIR", env = "UPGRADE_GUARD_DATABASES", conflicts_with = "cluster_from")]
+    databases: Option<PathBuf>,
+
+    /// How often each database is read.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, hide = true,
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    databases_every: u64,
 
     /// How many seconds to go on accepting connections after the first signal to end, until nobody is sent here.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
@@ -176,7 +187,9 @@ async fn from_kubernetes(
     let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
     let index = SharedIndex::new();
     let lease = Duration::from_secs(args.lease_seconds);
-    let (recorder, background) = controller::start(&client, &index, &metrics, lease, &phases.leaving);
+    let every = Duration::from_secs(args.databases_every);
+    let databases = args.databases.clone().map(|folder| Databases { folder, every });
+    let (recorder, background) = controller::start((&client, &index), &metrics, (lease, databases), &phases.leaving);
     let observer = Arc::new(Told { metrics, gates: Mutex::new(gates.collect()), recorder: Some(recorder) });
     let watch_observer = Arc::clone(&observer) as Arc<dyn WatchObserver>;
     let watches = watch::run(client.clone(), index.clone(), watch_observer, phases.closing.clone(), content::digest);

@@ -18,10 +18,13 @@ use crate::cluster::error::said;
 use crate::database::revision::revision;
 use crate::database::url::DatabaseUrl;
 use crate::domain::policy::ComponentId;
+use crate::domain::schema::Schema;
 use crate::domain::version::Version;
 use crate::hook::Exit;
 use crate::hook::wait::{ComponentNeed, CrdNeed, Need, Waited, component, crd, schema, until_met, upstream};
 
+/// Why there is no record to ask.
+const NO_CLUSTER: &str = "no install is named (--namespace, --policy) whose record could tell which come after it";
 /// How long the database or the API server may take to answer once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -33,7 +36,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// could not be told in that time, or what is given cannot be followed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The schema has to be at this revision: this very one, because only the migrations know which come after it.
+    /// The schema has to be at this revision, or ahead of it by revisions that the install's `Platform` has as additive.
+    /// The cluster is asked for that where --policy or --namespace is given; else only this very one is right.
     #[arg(long, value_name = "REVISION")]
     schema_revision: Option<String>,
 
@@ -92,10 +96,11 @@ fn waited(args: &Args) -> anyhow::Result<Waited> {
         bail!("nothing to wait for: give --schema-revision, --crd, --component, or --release with --for");
     }
     let patience = args.timeout.unsigned_abs();
-    if args.crd.is_empty() && args.component.is_empty() && args.release.is_none() {
+    let names_install = args.policy.is_some() || args.namespace.is_some();
+    if args.crd.is_empty() && args.component.is_empty() && args.release.is_none() && !names_install {
         // No cluster is asked for what only the database knows.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let look = async || Ok(of_schema(args, url.as_ref()).await);
+        let look = async || Ok(of_schema(args, url.as_ref(), Err(NO_CLUSTER)).await);
         return Ok(runtime.context("cannot start the asynchronous runtime")?.block_on(until_met(
             look,
             patience,
@@ -109,16 +114,16 @@ fn waited(args: &Args) -> anyhow::Result<Waited> {
     }))
 }
 
-async fn of_schema(args: &Args, url: Option<&DatabaseUrl>) -> Vec<Need> {
+async fn of_schema(args: &Args, url: Option<&DatabaseUrl>, known: Result<&Schema, &str>) -> Vec<Need> {
     let mut needs = Vec::new();
     if let (Some(wanted), Some(url)) = (&args.schema_revision, url) {
-        needs.push(at_revision(args, wanted, url).await);
+        needs.push(at_revision(args, wanted, url, known).await);
     }
     needs
 }
 
-async fn at_revision(args: &Args, wanted: &str, url: &DatabaseUrl) -> Need {
-    schema(wanted, &revision(url, &args.database.noted(), ANSWER_TIMEOUT).await)
+async fn at_revision(args: &Args, wanted: &str, url: &DatabaseUrl, known: Result<&Schema, &str>) -> Need {
+    schema(wanted, &revision(url, &args.database.noted(), ANSWER_TIMEOUT).await, known)
 }
 
 /// Looks at every need once.
@@ -128,25 +133,45 @@ async fn look(
     client: &Client,
     url: Option<&DatabaseUrl>,
 ) -> anyhow::Result<Vec<Need>> {
-    let mut needs = of_schema(args, url).await;
+    let mut needs = Vec::new();
     let mut crds = args.crd.clone();
-    if !args.component.is_empty() || args.release.is_some() {
-        let governed = Governed::read(cluster, args.policy.as_deref(), args.namespace.as_deref()).await?;
+    let needs_install = !args.component.is_empty() || args.release.is_some();
+    let asks_record = args.schema_revision.is_some() && (args.policy.is_some() || args.namespace.is_some());
+    if !needs_install && !asks_record {
+        needs.extend(of_schema(args, url, Err(NO_CLUSTER)).await);
+    } else {
+        let governed = Governed::read(cluster, args.policy.as_deref(), args.namespace.as_deref()).await;
+        let governed = match governed {
+            Ok(governed) => governed,
+            // The very same revision is right, whatever the cluster says.
+            Err(error) if !needs_install => {
+                let why = format!("the cluster cannot be asked: {error:#}");
+                needs.extend(of_schema(args, url, Err(&why)).await);
+                return Ok(with_crds(client, needs, &crds).await);
+            }
+            Err(error) => return Err(error),
+        };
         let view = governed.install.inventory.view(&governed.policy, Timestamp::now());
+        let known = view.schema.as_ref().ok_or("the policy has no spec.database");
+        needs.extend(of_schema(args, url, known).await);
         needs.extend(args.component.iter().map(|wanted| component(&governed.policy, &view, wanted)));
         if let (Some(release), Some(own)) = (&args.release, &args.component_of) {
             let released = Released::of(&governed, release, own)?;
             needs.extend(upstream(&governed.policy, &view, released.id, &released.version));
             crds.extend(released.crds);
             if let (Some(wanted), Some(url), None) = (&released.revision, url, &args.schema_revision) {
-                needs.push(at_revision(args, wanted, url).await);
+                needs.push(at_revision(args, wanted, url, known).await);
             }
         }
     }
-    for wanted in &crds {
+    Ok(with_crds(client, needs, &crds).await)
+}
+
+async fn with_crds(client: &Client, mut needs: Vec<Need>, crds: &[CrdNeed]) -> Vec<Need> {
+    for wanted in crds {
         needs.push(of_crd(client, wanted).await);
     }
-    Ok(needs)
+    needs
 }
 
 async fn of_crd(client: &Client, wanted: &CrdNeed) -> Need {

@@ -1,10 +1,11 @@
 //! What a new state of a workload changes, as far as the rules of a policy care.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::inventory::{Inventory, version_of, versions};
-use super::object::WorkloadKind;
+use super::inventory::{Inventory, version_of};
+use super::object::{Container, WorkloadKind};
 use super::record::WorkloadRecord;
+use crate::api::SCHEMA_REVISION;
 use crate::domain::change::{Change, Move, Restart};
 use crate::domain::image::ImageRef;
 use crate::domain::matching::governed;
@@ -46,13 +47,7 @@ pub fn change(
     let subject = moves.first().map_or(assigned[0].0, |step| step.component);
     let touches_capacity = !moves.is_empty() || fewer;
     let capacity = touches_capacity.then(|| inventory.capacity(policy, new, subject, moves.is_empty()));
-    (touches_capacity || !restarts.is_empty()).then(|| Change {
-        workload: new.id(),
-        moves,
-        restarts,
-        capacity,
-        schema: None,
-    })
+    (touches_capacity || !restarts.is_empty()).then(|| Change { workload: new.id(), moves, restarts, capacity })
 }
 
 /// The governed containers of `new`. A container that was a component's stays so under another image: a change of
@@ -104,9 +99,9 @@ fn moves(
                 if unchanged || (same_image && to.known().is_none() && (pinned || from.known().is_none())) {
                     continue;
                 }
-                Move { component: id, from: Some(from), to }
+                asked(policy, new, (id, container), Some(from), to)
             }
-            None => Move { component: id, from: None, to },
+            None => asked(policy, new, (id, container), None, to),
         };
         if !moves.contains(&step) {
             moves.push(step);
@@ -115,22 +110,41 @@ fn moves(
     moves
 }
 
+/// The move of a container of `new`, with what its template says of the database and of its image.
+fn asked(
+    policy: &Policy,
+    new: &WorkloadRecord,
+    (component, container): (ComponentId, &Container),
+    from: Option<Version>,
+    to: Version,
+) -> Move {
+    let annotations = &new.template.annotations;
+    let own = annotations.get(&format!("{SCHEMA_REVISION}.{}", policy.component(component).name));
+    let stated = own.or_else(|| annotations.get(SCHEMA_REVISION)).map(|revision| revision.trim().to_owned());
+    Move {
+        schema: stated.filter(|revision| !revision.is_empty()),
+        image: ImageRef::parse(&container.image).digest.map(str::to_owned),
+        ..Move::new(component, from, to)
+    }
+}
+
 /// What resuming the paused rollout of `held` as `new` moves: from every version that still runs to the one asked for.
 fn resumed(policy: &Policy, inventory: &Inventory, held: &WorkloadRecord, new: &WorkloadRecord) -> Vec<Move> {
     // The inventory may be older than the request, and show the workload before it was given its new version.
     let mut inventory = inventory.clone();
     inventory.put_workload(held.clone());
     let views = inventory.workload_views(policy, held);
-    let asked: BTreeSet<(ComponentId, Version)> = versions(policy, &new.name, &new.labels, &new.template)
-        .into_iter()
-        .map(|(component, resolved)| (component, resolved.version))
+    let containers = governed(policy, &new.name, &new.labels, &new.template.containers).into_iter();
+    let asked_for: BTreeMap<(ComponentId, Version), &Container> = containers
+        .map(|(id, position)| (id, &new.template.containers[position]))
+        .map(|(id, container)| ((id, version_of(policy, id, container, &new.template).version), container))
         .collect();
     let mut moves = Vec::new();
-    for (component, to) in &asked {
+    for ((component, to), container) in &asked_for {
         let own = views.iter().find(|(id, _)| id == component).map(|(_, own)| own);
         let others = own.into_iter().flat_map(|own| own.running.keys());
-        let others = others.filter(|running| !asked.contains(&(*component, (*running).clone())));
-        moves.extend(others.map(|from| Move { component: *component, from: Some(from.clone()), to: to.clone() }));
+        let others = others.filter(|running| !asked_for.contains_key(&(*component, (*running).clone())));
+        moves.extend(others.map(|from| asked(policy, new, (*component, container), Some(from.clone()), to.clone())));
     }
     moves
 }

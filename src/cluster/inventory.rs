@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::object::{Container, WorkloadKind};
 use super::prepared::preparation;
 use super::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, TemplateRecord, WorkloadRecord};
+use super::schema::schema;
 use crate::api::{Platform, PlatformIntent, PlatformWorkload};
 use crate::domain::change::{Budget, Capacity};
 use crate::domain::intent::Evidence;
@@ -238,6 +239,7 @@ impl Inventory {
         }
         view.crds.clone_from(&self.crds);
         self.add_preparations(policy, &mut view);
+        self.add_schema(policy, &mut view);
         view
     }
 
@@ -248,6 +250,15 @@ impl Inventory {
         let recorded = self.of_platform(policy).flat_map(|status| &status.preparations);
         let recorded = recorded.map(|recorded| preparation(policy, recorded));
         view.preparations = (self.live || own().next().is_some()).then(|| recorded.collect());
+    }
+
+    /// Adds what is known of the database, where the policy has one.
+    fn add_schema(&self, policy: &Policy, view: &mut View) {
+        let has_platform = self.platforms.values().any(|platform| platform.spec.policy == policy.name);
+        if policy.database.is_some() && (self.live || has_platform) {
+            let recorded = self.of_platform(policy).find_map(|status| status.database.as_deref());
+            view.schema = Some(schema(policy, recorded));
+        }
     }
 
     /// One workload as each of its components sees it.

@@ -16,6 +16,7 @@ pub mod object;
 pub mod pod;
 pub mod prepared;
 pub mod record;
+pub mod schema;
 pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;

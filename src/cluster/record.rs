@@ -12,7 +12,7 @@ use kube::core::{Selector, SelectorExt};
 use serde::Deserialize;
 
 use super::object::{Container, PodTemplate, Strategy, WorkloadKind, WorkloadObject, WorkloadStatus};
-use crate::api::HELD_LABEL;
+use crate::api::{HELD_LABEL, SCHEMA_REVISION};
 use crate::domain::change::KeptPods;
 use crate::domain::resolver::VERSION_ANNOTATION;
 use crate::domain::view::{Missing, Rollout, WorkloadId};
@@ -24,7 +24,7 @@ pub struct TemplateRecord {
     pub containers: Vec<Container>,
     /// The pods' labels.
     pub labels: BTreeMap<String, String>,
-    /// The annotations that state versions.
+    /// The annotations that state versions, and what they need of the database.
     pub annotations: BTreeMap<String, String>,
     /// What `kubectl rollout restart` wrote.
     pub restarted_at: Option<String>,
@@ -35,7 +35,8 @@ const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 impl From<&PodTemplate> for TemplateRecord {
     fn from(template: &PodTemplate) -> Self {
-        let annotations = template.metadata.annotations.iter().filter(|(key, _)| key.starts_with(VERSION_ANNOTATION));
+        let is_kept = |key: &str| key.starts_with(VERSION_ANNOTATION) || key.starts_with(SCHEMA_REVISION);
+        let annotations = template.metadata.annotations.iter().filter(|(key, _)| is_kept(key));
         Self {
             containers: template.spec.containers.iter().chain(&template.spec.init_containers).cloned().collect(),
             labels: template.metadata.labels.clone(),

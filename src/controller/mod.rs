@@ -2,12 +2,13 @@
 //! what it refused.
 //!
 //! [`lease`] tells who leads; [`run`] follows the index and writes what [`status`] says; [`pods`] adds the image digests
-//! that really run; [`recorder`] takes refusals from the reviews; [`holds`] lets go what is held; [`events`] tells people.
+//! that really run; [`recorder`] takes refusals from the reviews; [`holds`] lets go what is held; [`database`] reads the schema's revision; [`events`] tells people.
 
 use std::time::Duration;
 
 use crate::api::PlatformStatus;
 
+pub mod database;
 pub mod events;
 pub mod holds;
 pub mod lease;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
+use super::database::{Databases, noted};
 use super::events::{Events, platform_reference, workload_reference};
 use super::holds;
 use super::pods::NamespacePods;
@@ -77,6 +78,7 @@ pub struct Controller {
     fresh: Fresh,
     events: Events,
     observer: Arc<dyn Observer>,
+    databases: Option<Databases>,
 }
 
 /// Only the calls on the way of a review are counted.
@@ -99,7 +101,13 @@ impl Controller {
     #[must_use]
     pub fn new(client: Client, index: SharedIndex, events: Events, observer: Arc<dyn Observer>) -> Self {
         let (ledger, fresh) = (Ledger::new(client.clone()), Fresh::new(client.clone(), Arc::new(Uncounted)));
-        Self { client, index, ledger, fresh, events, observer }
+        Self { client, index, ledger, fresh, events, observer, databases: None }
+    }
+
+    /// The same, which also reads these databases.
+    #[must_use]
+    pub fn reading(self, databases: Option<Databases>) -> Self {
+        Self { databases, ..self }
     }
 
     /// Keeps all installs, for ever. Dropped, it writes nothing more.
@@ -178,7 +186,10 @@ impl Controller {
             let install = Install { namespace: namespace.to_owned(), policy: policy.name.clone() };
             followed.installs.entry(install.clone()).or_insert_with(|| {
                 let (controller, pods) = (self.clone(), Arc::clone(&followed.pods));
-                AbortOnDropHandle::new(tokio::spawn(async move { controller.keep(&install, &pods).await }))
+                AbortOnDropHandle::new(tokio::spawn(async move {
+                    // Neither ends, and a database that does not answer keeps nothing else waiting.
+                    tokio::join!(controller.keep(&install, &pods), controller.keep_revision(&install));
+                }))
             });
         }
     }
@@ -213,6 +224,50 @@ impl Controller {
                 () = sleep(wake) => {}
             }
         }
+    }
+
+    /// Keeps the revision of the install's database on its Platform, for ever.
+    async fn keep_revision(&self, install: &Install) {
+        let Some(databases) = &self.databases else { return };
+        let mut failed = false;
+        loop {
+            let looked = self.note_revision(databases, install).await;
+            match &looked {
+                Err(error) if !failed => {
+                    let Install { namespace, policy } = install;
+                    warn!(namespace, policy, error, "the database's revision cannot be noted, trying again");
+                }
+                _ => {}
+            }
+            failed = looked.is_err();
+            sleep(databases.every).await;
+        }
+    }
+
+    async fn note_revision(&self, databases: &Databases, install: &Install) -> Result<(), String> {
+        let Some(snapshot) = self.index.settled_snapshot(&install.namespace).await else { return Ok(()) };
+        let policy = snapshot.policies.iter().find(|policy| policy.name == install.policy);
+        let Some(rules) = policy.and_then(|policy| policy.database.as_ref()) else { return Ok(()) };
+        let Some(seen) = databases.look(install, rules).await else { return Ok(()) };
+        let now = Timestamp::now();
+        let known = snapshot.inventory.platforms().get(&install.policy).and_then(|platform| platform.status.as_ref());
+        // What the index knows may be old: then it changes, and the next look tells.
+        if known.is_some_and(|status| noted(status.database.as_deref(), &seen, now).is_none()) {
+            return Ok(());
+        }
+        let written = self.ledger.update(&install.namespace, &install.policy, |status| {
+            let new = noted(status.database.as_deref(), &seen, now);
+            let is_new = new.is_some();
+            status.database = new.map(Box::new).or_else(|| status.database.take());
+            is_new
+        });
+        match timeout(API_TIMEOUT, written).await {
+            Ok(Ok(true)) => self.observer.wrote(),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_elapsed) => return Err(Failure::Timeout.to_string()),
+        }
+        Ok(())
     }
 
     /// Lets go what is held in the install's namespace and may go on by now.

@@ -182,6 +182,7 @@ pub fn advance(sight: &Sight<'_>, old: &PlatformStatus) -> Advanced {
         violations: violations(&scene, &seen, &mut told),
         intents: scene.intents.clone(),
         preparations: old.preparations.clone(),
+        database: old.database.clone(),
         components,
         ..PlatformStatus::default()
     };
@@ -203,6 +204,7 @@ pub fn orphaned(old: &PlatformStatus, now: Timestamp) -> PlatformStatus {
         components: old.components.iter().filter_map(components::remembered).collect(),
         history: old.history.clone(),
         preparations: old.preparations.clone(),
+        database: old.database.clone(),
         ..PlatformStatus::default()
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::change::Change;
-use super::decision::{Reason, decide};
+use super::decision::{Reason, Verdict, decide};
 use super::policy::{ComponentId, Policy};
 use super::route::Step;
 use super::rules::Rule;
@@ -26,17 +26,21 @@ pub struct Ahead {
     pub missing: Vec<Reason>,
 }
 
-/// What `UG-CRD` and `UG-PRECONDITION` say of `change`, refused or not.
+/// What `UG-CRD`, `UG-PRECONDITION` and `UG-SCHEMA` say of `change`, refused or not.
 pub fn missing(policy: &Policy, view: &View, change: &Change, now: Timestamp) -> impl Iterator<Item = Reason> + use<> {
     let decision = decide(policy, view, change, now);
     let all = decision.reasons.into_iter().chain(decision.warnings);
-    all.filter(|reason| is_ahead(reason.rule))
+    all.filter(is_ahead)
 }
 
-/// Whether what `rule` asks for is done ahead of an upgrade.
+/// Whether what `reason` asks for is done ahead of an upgrade. No migration mends a database that is too far ahead.
 #[must_use]
-pub fn is_ahead(rule: Rule) -> bool {
-    matches!(rule, Rule::Crd | Rule::Precondition)
+pub fn is_ahead(reason: &Reason) -> bool {
+    match reason.rule {
+        Rule::Crd | Rule::Precondition => true,
+        Rule::Schema => reason.verdict != Verdict::Never,
+        _ => false,
+    }
 }
 
 /// Adds what is not told already, whichever component it was told of.

@@ -15,9 +15,6 @@ pub struct Change {
     pub restarts: Vec<Restart>,
     /// How many pods keep serving, where the request touches that.
     pub capacity: Option<Capacity>,
-    /// Where the database stands relative to what each moved component's new version needs; `None` when the policy
-    /// declares no database.
-    pub schema: Option<SchemaState>,
 }
 
 /// One component's move from a version to another.
@@ -29,6 +26,18 @@ pub struct Move {
     pub from: Option<Version>,
     /// What it asks for now.
     pub to: Version,
+    /// The revision that its pod template says it needs of the database.
+    pub schema: Option<String>,
+    /// The digest of its new image, where the pod template names it.
+    pub image: Option<String>,
+}
+
+impl Move {
+    /// A move of which nothing but the versions is known.
+    #[must_use]
+    pub fn new(component: ComponentId, from: Option<Version>, to: Version) -> Self {
+        Self { component, from, to, schema: None, image: None }
+    }
 }
 
 /// A restart on an image whose content may have changed since.
@@ -38,21 +47,6 @@ pub struct Restart {
     pub component: ComponentId,
     /// The tag that tells no version.
     pub version: String,
-}
-
-/// Where the database's schema stands relative to what a version needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SchemaState {
-    /// Exactly at the revision.
-    Same,
-    /// Before it: migrations are pending.
-    Behind,
-    /// After it, by revisions that are recorded as additive.
-    AheadAdditive,
-    /// After it, by at least one revision that is not.
-    AheadBreaking,
-    /// It could not be read.
-    Unknown,
 }
 
 /// What `UG-ZERODOWNTIME` looks at.

@@ -92,10 +92,9 @@ fn base(policy: &Policy, component: &ComponentView, id: ComponentId, up: bool) -
 fn changes(component: &ComponentView, id: ComponentId, to: &Version, up: bool) -> Vec<Change> {
     let changes = component.workloads.iter().filter_map(|workload| {
         let setting_out = workload.desired.iter().filter(|version| if up { *version < to } else { *version > to });
-        let moves: Vec<Move> =
-            setting_out.map(|from| Move { component: id, from: Some(from.clone()), to: to.clone() }).collect();
+        let moves: Vec<Move> = setting_out.map(|from| Move::new(id, Some(from.clone()), to.clone())).collect();
         let workload = workload.id.clone();
-        (!moves.is_empty()).then(|| Change { workload, moves, restarts: vec![], capacity: None, schema: None })
+        (!moves.is_empty()).then(|| Change { workload, moves, restarts: vec![], capacity: None })
     });
     changes.collect()
 }

@@ -121,6 +121,8 @@ pub struct Release {
     pub breaking_changes: Vec<BreakingChange>,
     /// Its CRDs by name, with the digest of their content where that is told.
     pub crds: BTreeMap<String, Option<String>>,
+    /// The revision of the database's schema that its versions need.
+    pub revision: Option<String>,
 }
 
 /// What a release says of one component.
@@ -171,7 +173,7 @@ impl Lines {
 
     /// The highest listed version at or below `version` within its minor. A pre-release counts as the version it leads
     /// to.
-    fn listed(&self, component: ComponentId, version: &semver::Version) -> Option<&semver::Version> {
+    pub(super) fn listed(&self, component: ComponentId, version: &semver::Version) -> Option<&semver::Version> {
         let base = (version.major, version.minor, version.patch);
         let listed = self.releases.iter().filter_map(|release| release.components.get(&component));
         listed

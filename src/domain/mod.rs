@@ -19,6 +19,7 @@ pub mod preparation;
 pub mod resolver;
 pub mod route;
 pub mod rules;
+pub mod schema;
 pub mod state;
 pub mod text;
 pub mod version;

@@ -338,14 +338,9 @@ mod tests {
         moved
             .map(|index| Change {
                 workload: workload(policy, index),
-                moves: vec![Move {
-                    component: ComponentId(index),
-                    from: Some(minor(from[index])),
-                    to: minor(to[index]),
-                }],
+                moves: vec![Move::new(ComponentId(index), Some(minor(from[index])), minor(to[index]))],
                 restarts: vec![],
                 capacity: None,
-                schema: None,
             })
             .collect()
     }

@@ -39,9 +39,22 @@ pub struct Policy {
     pub min_replicas: u32,
     /// What has to be there before an upgrade.
     pub demands: Demands,
+    /// Its database, where it has one.
+    pub database: Option<Database>,
     /// The release lines.
     pub lines: Lines,
     relations: Relations,
+}
+
+/// The database of a platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Database {
+    /// The table in which the revision is noted, where it is not the usual one.
+    pub table: Option<String>,
+    /// The query whose rows are the revisions, where there is no such table.
+    pub query: Option<String>,
+    /// Whether the hook may undo migrations.
+    pub downgrade: bool,
 }
 
 /// One versioned part of a platform.
@@ -276,6 +289,7 @@ impl Policy {
             mode: parts.mode,
             min_replicas: parts.min_replicas,
             demands: parts.demands,
+            database: None,
             lines: Lines::default(),
             relations,
         })

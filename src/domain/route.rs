@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use super::change::{Capacity, Change};
 use super::decision::{Decision, Verdict, decide};
 use super::policy::{ComponentId, Policy};
+use super::rules::Rule;
 use super::version::Version;
 use super::view::{Missing, Rollout, View, WorkloadId};
 
@@ -118,6 +119,18 @@ pub struct Blocked {
 #[must_use]
 pub fn route(question: &Question<'_>) -> Route {
     let goals = &installed(question);
+    let hopeless = cannot_start(question, goals);
+    if !hopeless.is_empty() {
+        return Route {
+            first: vec![],
+            waits: vec![],
+            steps: vec![],
+            found: false,
+            blocked: hopeless,
+            exhaustive: true,
+            states: 0,
+        };
+    }
     let (first, view) = taken_back(question, goals);
     let (waits, settled) = settle(&view);
     let alone = Walk::to(question, &settled, goals);
@@ -168,6 +181,36 @@ type Goals = BTreeMap<ComponentId, Version>;
 fn installed(question: &Question<'_>) -> Goals {
     let installed = |id: &ComponentId| !question.view.component(*id).workloads.is_empty();
     question.targets.iter().filter(|(id, _)| installed(id)).map(|(id, version)| (*id, version.clone())).collect()
+}
+
+/// What cannot start on the database as it is, whatever moves before it: then nothing should move at all. On the way
+/// back it is the furthest upstream, which goes last, that needs the database.
+fn cannot_start(question: &Question<'_>, goals: &Goals) -> Vec<Blocked> {
+    let mut found = Vec::new();
+    for (id, goal) in goals {
+        for workload in &question.view.component(*id).workloads {
+            for from in walk::versions(question.view, *id).iter().filter(|from| *from != goal) {
+                if !workload.desired.contains(from) {
+                    continue;
+                }
+                let change = walk::change(question, *id, workload, from, goal);
+                let mut decision = decide(question.policy, question.view, &change, question.now);
+                decision.reasons.retain(|reason| reason.rule == Rule::Schema && reason.verdict == Verdict::Never);
+                if !decision.reasons.is_empty() {
+                    decision.verdict = Verdict::Never;
+                    found.push(Blocked {
+                        component: *id,
+                        workload: workload.id.clone(),
+                        from: from.clone(),
+                        to: goal.clone(),
+                        named: true,
+                        decision,
+                    });
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Moves unfinished rollouts straight to their targets where that is admitted as it is: an undo or a patch. Letting

@@ -10,6 +10,7 @@ pub use super::intent::Intent;
 use super::line::{Lines, Span, Unplaced};
 use super::policy::{ComponentId, Policy};
 use super::preparation::{CrdState, Preparation};
+use super::schema::Schema;
 use super::version::Version;
 
 /// One install as the rules see it: every component of the policy, at its position.
@@ -21,6 +22,8 @@ pub struct View {
     pub crds: Option<BTreeMap<String, CrdState>>,
     /// What the hook did, newest first; `None` where nobody looked, and then nothing is said of it.
     pub preparations: Option<Vec<Preparation>>,
+    /// What is known of the database; `None` where nobody looked, and then nothing is said of it.
+    pub schema: Option<Schema>,
     /// The breaking changes that are accepted for this install, by name.
     pub acknowledged: BTreeSet<String>,
 }
@@ -230,7 +233,11 @@ impl View {
     /// everything else.
     #[must_use]
     pub fn prepared(&self) -> Self {
-        Self { crds: None, preparations: None, ..self.clone() }
+        let mut prepared = Self { crds: None, preparations: None, ..self.clone() };
+        if let Some(schema) = &mut prepared.schema {
+            schema.hook_comes = true;
+        }
+        prepared
     }
 
     /// The component at `id`.

@@ -12,6 +12,7 @@ use crate::crds::content;
 use crate::database::revision::{Revision, RevisionError};
 use crate::domain::line::Line;
 use crate::domain::policy::{ComponentId, Policy};
+use crate::domain::schema::{Schema, Standing, standing};
 use crate::domain::version::{Version, parse};
 use crate::domain::view::View;
 use crate::report::{Report, Stage};
@@ -115,14 +116,36 @@ impl fmt::Display for Need {
     }
 }
 
-/// Whether the database is at `wanted`. Without the graph of migrations only the very same revision can be told to be
-/// right.
+/// Whether the database is at `wanted`, or ahead of it by revisions that `known`, what is recorded of it, has as
+/// additive; `Err` says why there is no record to ask, and then only the very same revision can be told to be right.
 #[must_use]
-pub fn schema(wanted: &str, found: &Result<Revision, RevisionError>) -> Need {
+pub fn schema(wanted: &str, found: &Result<Revision, RevisionError>, known: Result<&Schema, &str>) -> Need {
     let what = format!("schema revision {wanted}");
-    match found {
-        Ok(revision) => Need::new(what, *revision == Revision::One(wanted.to_owned()), revision.to_string()),
-        Err(error) => Need::unknown(what, error.to_string()),
+    let revision = match found {
+        Ok(revision) => revision,
+        Err(error) => return Need::unknown(what, error.to_string()),
+    };
+    let is_it = *revision == Revision::One(wanted.to_owned());
+    let known = match (known, revision) {
+        // Nothing is recorded of what has no single revision.
+        (Ok(known), Revision::One(_)) if !is_it => known,
+        (Err(why), Revision::One(_)) if !is_it => {
+            return Need::new(what, false, format!("{revision}; only that very one is right, because {why}"));
+        }
+        _ => return Need::new(what, is_it, revision.to_string()),
+    };
+    match standing(&known.read_as(revision.heads()), wanted) {
+        Standing::Same | Standing::AheadAdditive => {
+            Need::new(what, true, format!("{revision}, ahead by revisions that only add"))
+        }
+        Standing::Behind => Need::new(what, false, format!("{revision}, and migrations are pending")),
+        Standing::AheadBreaking(against) => {
+            let all: Vec<&str> = against.breaking.union(&against.unknown).map(String::as_str).collect();
+            let found = format!("{revision}, ahead by revisions that are not recorded as additive: {}", all.join(", "));
+            Need::new(what, false, found)
+        }
+        Standing::Several => Need::new(what, false, revision.to_string()),
+        Standing::Unknown(why) => Need::new(what, false, why),
     }
 }
 

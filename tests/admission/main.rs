@@ -13,6 +13,7 @@ mod mutated;
 mod objects;
 mod overridden;
 mod review;
+mod schema;
 mod sure;
 mod texts;
 mod unavailable;

@@ -31,6 +31,7 @@ pub fn shipped_policy() -> Value {
 pub fn stoa_policy() -> Value {
     let mut policy = shipped_policy();
     policy["spec"]["preconditions"] = json!([]);
+    policy["spec"].as_object_mut().unwrap().remove("database");
     for component in policy["spec"]["components"].as_array_mut().unwrap() {
         component["crds"] = json!([]);
     }

@@ -56,6 +56,7 @@ pub(crate) async fn scenario_ungoverned(name: &str, body: impl AsyncFnOnce(&Scen
 fn ask_for_no_hook(policy: &mut Value) {
     policy["spec"]["preconditions"] = json!([]);
     policy["spec"]["verify"] = json!({});
+    policy["spec"].as_object_mut().into_iter().for_each(|spec| drop(spec.remove("database")));
     for component in policy["spec"]["components"].as_array_mut().into_iter().flatten() {
         component["crds"] = json!([]);
     }

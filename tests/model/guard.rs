@@ -91,14 +91,9 @@ pub fn verdict(step: Step, reads: &Reads, ledger: &Ledger, ended: &Slots) -> Ver
         *known.entry((step, *reads, counting)).or_insert_with(|| {
             let change = Change {
                 workload: workload(step.part),
-                moves: vec![Move {
-                    component: ComponentId(step.part),
-                    from: Some(version(step.from)),
-                    to: version(step.to),
-                }],
+                moves: vec![Move::new(ComponentId(step.part), Some(version(step.from)), version(step.to))],
                 restarts: vec![],
                 capacity: None,
-                schema: None,
             };
             decide(&POLICY, &view(reads, &counting), &change, NOW).verdict
         })

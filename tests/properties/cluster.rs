@@ -182,17 +182,18 @@ impl<'a> Cluster<'a> {
 
     /// What the guard says of one change of one workload, `moves` being parts and their new versions.
     pub fn ask(&self, workload: usize, moves: &[(usize, Ver)]) -> Decision {
-        let step = |(part, to): &(usize, Ver)| Move {
-            component: ComponentId(*part),
-            from: self.workload(*part, workload).map(|shown| self.platform.version(*part, shown.desired)),
-            to: self.platform.version(*part, *to),
+        let step = |(part, to): &(usize, Ver)| {
+            Move::new(
+                ComponentId(*part),
+                self.workload(*part, workload).map(|shown| self.platform.version(*part, shown.desired)),
+                self.platform.version(*part, *to),
+            )
         };
         let change = Change {
             workload: self.id(moves[0].0, workload),
             moves: moves.iter().map(step).filter(|step| step.from.as_ref() != Some(&step.to)).collect(),
             restarts: vec![],
             capacity: None,
-            schema: None,
         };
         decide(&self.platform.policy, &self.view(), &change, Self::NOW)
     }

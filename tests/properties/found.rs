@@ -57,9 +57,8 @@ fn the_largest_numbers_are_counted_with() {
     let running = &mut view.components[0].workloads[0].running;
     running.insert(largest.clone(), u32::MAX);
     let from = Some(cluster.platform.version(1, on(0)));
-    let step = Move { component: ComponentId(1), from, to: largest };
-    let change =
-        Change { workload: cluster.id(1, 0), moves: vec![step], restarts: vec![], capacity: None, schema: None };
+    let step = Move::new(ComponentId(1), from, largest);
+    let change = Change { workload: cluster.id(1, 0), moves: vec![step], restarts: vec![], capacity: None };
     assert_eq!(decide(&platform.policy, &view, &change, Cluster::NOW).verdict, Verdict::Never);
 }
 

@@ -72,7 +72,7 @@ proptest! {
 
         // Nothing of it has run: only its own rules stand in the way, and waiting is all it takes.
         let (found, _) = in_the_way(&policy, &view, &route.steps);
-        prop_assert!(found.iter().all(|one| is_ahead(one.rule) && one.verdict == Verdict::NotYet), "{found:?}");
+        prop_assert!(found.iter().all(|one| is_ahead(one) && one.verdict == Verdict::NotYet), "{found:?}");
         let needs = |step: &Step| {
             let up = step.to > step.from;
             let id = step.component;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use upgrade_guard::domain::change::{Budget, Capacity, Change, KeptPods, Move, SchemaState};
+use upgrade_guard::domain::change::{Budget, Capacity, Change, KeptPods, Move};
 use upgrade_guard::domain::decision::{Decision, Reason, Verdict, decide};
 use upgrade_guard::domain::line::{Lines, Listed, Release};
 use upgrade_guard::domain::overrides::Override;
@@ -12,6 +12,7 @@ use upgrade_guard::domain::policy::{
     Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew, SupportedRange,
 };
 use upgrade_guard::domain::rules::{ROWS, Rule};
+use upgrade_guard::domain::schema::{Nature, Recorded, Schema};
 use upgrade_guard::domain::version::Version;
 use upgrade_guard::domain::view::{ComponentView, Intent, Missing, Rollout, View, WorkloadId, WorkloadView};
 
@@ -166,24 +167,42 @@ fn change() -> impl Strategy<Value = (WorkloadId, Vec<AnyMove>, Option<Capacity>
     (workload_id(), prop::collection::vec(step, 0..3), prop::option::weighted(0.3, capacity()))
 }
 
-fn schema() -> impl Strategy<Value = Option<SchemaState>> {
-    use SchemaState::{AheadAdditive, AheadBreaking, Behind, Same, Unknown};
-    prop::option::of(prop::sample::select(vec![Same, Behind, AheadAdditive, AheadBreaking, Unknown]))
+/// Any database, with what the template says that it needs.
+fn schema() -> impl Strategy<Value = (Option<Schema>, Option<String>)> {
+    let nature = prop::sample::select(vec![Nature::Additive, Nature::Unknown, Nature::Breaking]);
+    let known = prop::collection::vec((odd_text(), nature), 0..6);
+    let (heads, why) = (prop::collection::vec(0..6_usize, 0..3), prop::option::weighted(0.2, odd_text()));
+    (known, heads, why, prop::option::of(0..6_usize)).prop_map(|(known, heads, why, wanted)| {
+        // Each after the one before it.
+        let names: Vec<String> = known.iter().enumerate().map(|(at, (name, _))| format!("{at}{name}")).collect();
+        let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| format!("none-{at}"));
+        let recorded = known.iter().enumerate().map(|(at, (_, nature))| {
+            let down = at.checked_sub(1).map(name).into_iter().collect();
+            (name(at), Recorded { down, nature: *nature })
+        });
+        let at = why.map_or_else(|| Ok(heads.iter().map(|at| name(*at)).collect()), Err);
+        (Some(Schema { at, known: recorded.collect(), ..Schema::unread("") }), wanted.map(name))
+    })
 }
 
 /// What is odd, as one decision.
 fn decided() -> impl Strategy<Value = (Decision, Decision, usize)> {
     let views = prop::collection::vec(component_view(), MOST);
-    (policy(), views, change(), schema()).prop_map(|(policy, mut components, (workload, steps, capacity), schema)| {
-        let count = policy.components.len();
-        components.truncate(count);
-        let view = View { components, ..View::default() };
-        let step = |(part, from, to): AnyMove| Move { component: ComponentId(part % count), from, to };
-        let moves: Vec<Move> = steps.into_iter().map(step).collect();
-        let change = Change { workload, moves, restarts: vec![], capacity, schema };
-        let asked = change.moves.len() + usize::from(change.capacity.is_some());
-        (decide(&policy, &view, &change, NOW), decide(&policy.clone(), &view.clone(), &change.clone(), NOW), asked)
-    })
+    (policy(), views, change(), schema()).prop_map(
+        |(policy, mut components, (workload, steps, capacity), (schema, stated))| {
+            let count = policy.components.len();
+            components.truncate(count);
+            let view = View { components, schema, ..View::default() };
+            let step = |(part, from, to): AnyMove| Move {
+                schema: stated.clone(),
+                ..Move::new(ComponentId(part % count), from, to)
+            };
+            let moves: Vec<Move> = steps.into_iter().map(step).collect();
+            let change = Change { workload, moves, restarts: vec![], capacity };
+            let asked = change.moves.len() + usize::from(change.capacity.is_some());
+            (decide(&policy, &view, &change, NOW), decide(&policy.clone(), &view.clone(), &change.clone(), NOW), asked)
+        },
+    )
 }
 
 fn rules() -> impl Strategy<Value = BTreeSet<Rule>> {

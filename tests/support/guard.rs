@@ -106,6 +106,12 @@ impl Guard {
         &self.https
     }
 
+    /// The folder in which it finds the URLs of databases.
+    #[allow(dead_code, reason = "few have a database")]
+    pub(crate) fn databases(&self) -> PathBuf {
+        self.log.with_file_name("databases")
+    }
+
     async fn ready(&self) -> Result<()> {
         let ready = eventually("the guard to be ready", async || {
             let (status, body) = self.get("/readyz").await?;
@@ -125,6 +131,9 @@ impl Guard {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper", PROGRAM, "serve"]);
         command.args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--certs"]).arg(folder);
+        let databases = folder.join("databases");
+        std::fs::create_dir_all(&databases)?;
+        command.arg("--databases").arg(databases).args(["--databases-every", "1"]);
         command.args(args);
         if registration == Registration::ByGuard {
             command.args(["--register", "https://127.0.0.1:0"]);

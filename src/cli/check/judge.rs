@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::report::{ChangeReport, InstallReport, MoveReport, RestartReport, ran_at_once};
-use crate::cli::input::unseen;
+use crate::cli::input::{database, unseen};
 use crate::cli::reasons::reasons;
 use crate::cluster::change::change;
 use crate::cluster::files::Install;
@@ -40,6 +40,7 @@ pub(super) fn judge(
         view.crds.get_or_insert_default().extend(crds.clone());
     }
     report.unseen = unseen(policy, &view);
+    report.database = database(&view, now);
     let asked = asked(policy, before, after, &mut report);
     let changes: Vec<Change> = asked.iter().map(|asked| asked.change.clone()).collect();
     let told = |index: usize| ChangeReport::of(policy, &asked[index]);

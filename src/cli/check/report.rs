@@ -46,6 +46,9 @@ pub(super) struct InstallReport {
     pub(super) policy: String,
     pub(super) on_not_yet: OnNotYet,
     pub(super) allowed: bool,
+    /// At which revision the database is, and how old that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) database: Option<String>,
     /// What the hook has to do before all of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) ahead: Vec<ReasonReport>,
@@ -73,6 +76,7 @@ impl InstallReport {
             policy: policy.name.clone(),
             on_not_yet: policy.on_not_yet,
             allowed: true,
+            database: None,
             ahead: vec![],
             unseen: vec![],
             changes: vec![],

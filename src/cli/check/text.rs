@@ -75,6 +75,7 @@ fn print_install(install: &InstallReport, verbose: bool, out: &mut Output<'_>) -
         (false, _) => paint.bad("refused"),
     };
     writeln!(out, "{}, policy {}: {answer}", paint.strong(&install.namespace), install.policy)?;
+    install.database.as_ref().map_or(Ok(()), |database| paragraph(&format!("database {database}"), 2, out))?;
     print_ahead(install, out)?;
     if !install.changes.is_empty() {
         writeln!(out)?;

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
+use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::status::observed_ago;
 use crate::cluster::crd;
 use crate::cluster::files::{Install, Manifests, Source};
 use crate::crds::content;
@@ -54,7 +56,22 @@ pub(super) fn unseen(policy: &Policy, view: &View) -> Vec<String> {
     if view.preparations.is_none() && !policy.demands.preconditions.is_empty() {
         notes.push("no Platform is given: whether the hook found every precondition to hold is not judged".to_owned());
     }
+    if view.schema.is_none() && policy.database.is_some() {
+        notes.push("no Platform is given: whether the database fits is not judged".to_owned());
+    }
     notes
+}
+
+/// At which revision the database is, how that is known and how old it is.
+pub(super) fn database(view: &View, now: Timestamp) -> Option<String> {
+    let schema = view.schema.as_ref()?;
+    let heads = match &schema.at {
+        Ok(heads) if heads.is_empty() => "at no revision".to_owned(),
+        Ok(heads) => format!("at {}", heads.join(", ")),
+        Err(why) => format!("not known: {why}"),
+    };
+    let age = schema.observed.map(|observed| observed_ago(schema.live, now.duration_since(observed)));
+    Some(age.map_or_else(|| heads.clone(), |age| format!("{heads}, {age}")))
 }
 
 /// Adds the notes that are not among them.

@@ -195,7 +195,9 @@ fn planned_for(
     let question = Question { policy: &free, view: &prepared, targets: &targets, capacities, now };
     let route = route(&question);
     let steps: Vec<Step> = route.first.iter().chain(&route.steps).cloned().collect();
-    Ok(InstallReport::of(policy, &targets, &route, &ahead(policy, &view, &steps, now)))
+    let mut report = InstallReport::of(policy, &targets, &route, &ahead(policy, &view, &steps, now));
+    report.database = input::database(&view, now);
+    Ok(report)
 }
 
 fn capacities(policy: &Policy, install: &Install) -> BTreeMap<(ComponentId, WorkloadId), Capacity> {

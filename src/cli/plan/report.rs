@@ -30,6 +30,9 @@ pub(super) struct InstallReport {
     pub(super) namespace: String,
     pub(super) policy: String,
     pub(super) targets: BTreeMap<String, String>,
+    /// At which revision the database is, and how old that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) database: Option<String>,
     pub(super) found: bool,
     /// In their order; where no way was found, those of the furthest attempt.
     pub(super) steps: Vec<StepReport>,
@@ -128,6 +131,7 @@ impl InstallReport {
             namespace: String::new(),
             policy: policy.name.clone(),
             targets: targets.iter().map(|(id, version)| (name(*id), version.to_string())).collect(),
+            database: None,
             found: route.found,
             steps,
             blocked: route.blocked.iter().map(|blocked| BlockedReport::of(name(blocked.component), blocked)).collect(),

@@ -36,6 +36,7 @@ fn print_install(install: &InstallReport, out: &mut Output<'_>) -> io::Result<()
         (false, _) => paint.bad(&format!("no way found within {} states", install.states)),
     };
     writeln!(out, "{}, policy {}: {answer}", paint.strong(&install.namespace), install.policy)?;
+    install.database.as_ref().map_or(Ok(()), |database| paragraph(&format!("database {database}"), 2, out))?;
     if !install.found && !install.steps.is_empty() {
         writeln!(out)?;
         paragraph("This is as far as it goes:", 2, out)?;

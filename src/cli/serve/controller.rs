@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{Judged, Outcome};
 use crate::api::{PlatformIntent, PlatformStatus};
 use crate::cluster::index::SharedIndex;
+use crate::controller::database::Databases;
 use crate::controller::events::Events;
 use crate::controller::lease::{Candidate, LeaseOptions, RELEASE_TIMEOUT};
 use crate::controller::recorder::{Heard, Notice, Recorder, recorder};
@@ -32,10 +33,9 @@ const LONGEST_HOST: usize = 63;
 /// Starts the controller and the recorder; gives what reviews leave their notices with, and what ends a while after
 /// `leaving` does, when the Lease is released. Whatever becomes of the controller, the webhook goes on.
 pub(super) fn start(
-    client: &kube::Client,
-    index: &SharedIndex,
+    (client, index): (&kube::Client, &SharedIndex),
     metrics: &Metrics,
-    lease: Duration,
+    (lease, databases): (Duration, Option<Databases>),
     leaving: &CancellationToken,
 ) -> (Recorder, BoxFuture<'static, ()>) {
     let observer: Arc<dyn Observer> = Arc::new(Told(metrics.clone()));
@@ -45,7 +45,7 @@ pub(super) fn start(
     // It ends with the process: what was answered during the end is recorded too.
     tokio::spawn(writer.run());
 
-    let controller = Controller::new(client.clone(), index.clone(), events, Arc::clone(&observer));
+    let controller = Controller::new(client.clone(), index.clone(), events, Arc::clone(&observer)).reading(databases);
     let (client, leaving) = (client.clone(), leaving.clone());
     let running = tokio::spawn(async move {
         while !leaving.is_cancelled() {
@@ -152,6 +152,8 @@ impl Observer for Told {
             held: status.components.iter().map(|component| (component.name.as_str(), component.held)).collect(),
             overrides: count(status.intents.iter().filter(overridden).count()),
             intents: count(status.intents.len()),
+            schema_observed: (status.database.as_ref())
+                .and_then(|database| Some(database.observed.as_ref()?.0.as_second())),
         });
     }
 

@@ -15,6 +15,7 @@ use crate::cluster::files::{Manifests, Source};
 mod text;
 mod watch;
 
+pub(in crate::cli) use text::observed_ago;
 pub use text::print;
 
 /// Tell where the upgrade of each install stands: what runs, what waits for what, and what may be done next.

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::Stand;
 use crate::api::{
-    Direction, Outcome, Platform, PlatformBlock, PlatformComponentStatus, PlatformHistoryEntry, PlatformIntent,
-    PlatformOverride, PlatformPreparation, PlatformStatus, PlatformWorkload, PreparationOutcome,
+    Direction, MigrationOutcome, Outcome, Platform, PlatformBlock, PlatformComponentStatus, PlatformDatabase,
+    PlatformHistoryEntry, PlatformIntent, PlatformOverride, PlatformPreparation, PlatformStatus, PlatformWorkload,
+    PreparationOutcome, RevisionSource,
 };
 use crate::cli::output::{COLUMNS, wrap};
 use crate::cli::reasons::{counted, paragraph};
@@ -86,6 +87,7 @@ impl Screen<'_, '_> {
         self.blocked(&status.blocked)?;
         self.intents(&status.intents)?;
         self.next(status)?;
+        self.database(status.database.as_deref())?;
         self.preparations(&status.preparations)?;
         self.history(&status.history)
     }
@@ -212,6 +214,36 @@ impl Screen<'_, '_> {
         Ok(())
     }
 
+    fn database(&mut self, database: Option<&PlatformDatabase>) -> io::Result<()> {
+        let Some(database) = database else { return Ok(()) };
+        let at = database.observed.as_ref().map(|observed| {
+            let heads = if database.heads.is_empty() { "no revision".to_owned() } else { database.heads.join(", ") };
+            let live = database.source == RevisionSource::Controller;
+            format!("{heads}, {}", observed_ago(live, self.now.duration_since(observed.0)))
+        });
+        let (colour, label): (Colour, _) = match (&at, database.heads.len(), &database.problem) {
+            (Some(_), 0..=1, None) => (Paint::good, "schema"),
+            (Some(_), ..) => (Paint::caution, "schema"),
+            (None, ..) => (Paint::bad, "schema"),
+        };
+        self.heading("Database:")?;
+        self.line(colour, label, &at.unwrap_or_else(|| "not read yet".to_owned()))?;
+        if database.heads.len() > 1 {
+            self.more("several heads: branches that nobody merged")?;
+        }
+        database.problem.as_ref().map_or(Ok(()), |problem| self.more(problem))?;
+        let Some(run) = database.migrations.first() else { return Ok(()) };
+        let (colour, label): (Colour, _) = match run.outcome {
+            MigrationOutcome::Running => (Paint::caution, "running"),
+            MigrationOutcome::Migrated => (Paint::good, "migrated"),
+            MigrationOutcome::Stopped => (Paint::caution, "stopped"),
+            MigrationOutcome::Undone => (Paint::bad, "undone"),
+            MigrationOutcome::HalfWay => (Paint::bad, "half-way"),
+        };
+        let told = self.told(Some(&run.started), run.by.as_deref());
+        self.line(colour, label, &format!("{}{told}: {}", run.target, run.message))
+    }
+
     fn preparations(&mut self, preparations: &[PlatformPreparation]) -> io::Result<()> {
         if !preparations.is_empty() {
             self.heading("What the hook did last:")?;
@@ -294,6 +326,12 @@ fn evidence(run: &PlatformPreparation) -> String {
         parts.push(counted(run.crds.len(), "CRD"));
     }
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
+}
+
+/// How it is known, and how old it is: `read 12s ago`, `recorded by the hook 3h ago`.
+pub(in crate::cli) fn observed_ago(live: bool, since: SignedDuration) -> String {
+    let age = age(since.as_secs());
+    if live { format!("read {age} ago") } else { format!("recorded by the hook {age} ago") }
 }
 
 /// A time span as kubectl writes it, in one unit: `90s`, `5m`, `3h`, `2d`. What lies ahead is `0s`.

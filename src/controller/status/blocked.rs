@@ -82,7 +82,7 @@ fn is_over(scene: &Scene<'_>, block: &PlatformBlock) -> bool {
         Some(shown) => shown.desired.iter().cloned().map(Some).collect(),
         None => vec![None],
     };
-    let moves = from.into_iter().map(|from| Move { component: id, from, to: to.clone() }).collect();
-    let change = Change { workload, moves, restarts: vec![], capacity: None, schema: None };
+    let moves = from.into_iter().map(|from| Move::new(id, from, to.clone())).collect();
+    let change = Change { workload, moves, restarts: vec![], capacity: None };
     age >= LEGAL_NOW && decide(scene.policy, &scene.view, &change, scene.now).verdict == Verdict::Allow
 }

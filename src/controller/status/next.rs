@@ -69,7 +69,7 @@ pub(super) fn steps(scene: &Scene<'_>, status: &PlatformStatus) -> Vec<String> {
 
 /// Whether nothing but what is done ahead of an upgrade stands in the way.
 fn waits_ahead(gate: &Gate) -> bool {
-    gate.decision.reasons.iter().all(|reason| is_ahead(reason.rule))
+    gate.decision.reasons.iter().all(is_ahead)
 }
 
 /// What is on its way: `control-plane-api 2.2.0 -> 2.3.0: 1 of 2 pods updated`.

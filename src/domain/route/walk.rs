@@ -94,13 +94,12 @@ pub(super) fn change(
 ) -> Change {
     // One move for each container, so that none stays behind.
     let containers = workload.desired.iter().filter(|version| *version == from);
-    let moves = containers.map(|_| Move { component, from: Some(from.clone()), to: to.clone() });
+    let moves = containers.map(|_| Move::new(component, Some(from.clone()), to.clone()));
     Change {
         workload: workload.id.clone(),
         moves: moves.collect(),
         restarts: vec![],
         capacity: question.capacities.get(&(component, workload.id.clone())).cloned(),
-        schema: None,
     }
 }
 

@@ -12,6 +12,8 @@ mod precondition;
 #[cfg(test)]
 mod prepared_tests;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 pub(crate) mod skew;
 pub(crate) mod supported;
 pub(crate) mod version;
@@ -117,10 +119,12 @@ pub static ROWS: [Row; 9] = [
         rule: Rule::Schema,
         code: "UG-SCHEMA",
         demands: "The database is at a revision that the new version accepts: equal, or ahead by revisions that are \
-                  recorded as additive.",
-        remedy: "Run the migrations first. On the way back, stay on a version that accepts the schema.",
+                  recorded as additive. What it needs is said by a PlatformRelease, by an annotation of the pod \
+                  template, or recorded by the hook.",
+        remedy: "Run the migrations first (upgrade-guard presync, the hook Job). On the way back, stay on a version \
+                 that accepts the schema; the denial names one.",
         default_mode: Mode::Enforce,
-        in_force: false,
+        in_force: true,
         check: Some(schema::check),
     },
     Row {

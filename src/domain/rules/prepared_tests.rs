@@ -57,9 +57,9 @@ fn view(running: &[&str]) -> View {
 }
 
 fn asked(policy: &Policy, view: &View, from: Option<&str>, to: &str, now: Timestamp) -> Decision {
-    let step = Move { component: API, from: from.map(Version::read), to: Version::read(to) };
+    let step = Move::new(API, from.map(Version::read), Version::read(to));
     let workload = WorkloadId { kind: "Deployment".into(), name: "api".into() };
-    let change = Change { workload, moves: vec![step], restarts: vec![], capacity: None, schema: None };
+    let change = Change { workload, moves: vec![step], restarts: vec![], capacity: None };
     decide(policy, view, &change, now)
 }
 

@@ -103,14 +103,9 @@ impl Target {
         for (id, version) in &self.versions {
             for workload in &view.component(*id).workloads {
                 for from in workload.desired.iter().filter(|from| *from != version) {
-                    let step = Move { component: *id, from: Some(from.clone()), to: version.clone() };
-                    let change = Change {
-                        workload: workload.id.clone(),
-                        moves: vec![step],
-                        restarts: vec![],
-                        capacity: None,
-                        schema: None,
-                    };
+                    let step = Move::new(*id, Some(from.clone()), version.clone());
+                    let change =
+                        Change { workload: workload.id.clone(), moves: vec![step], restarts: vec![], capacity: None };
                     let decision = decide(policy, view, &change, now);
                     let never = decision.reasons.iter().filter(|reason| reason.verdict == Verdict::Never);
                     told.extend(never.map(ToString::to_string));

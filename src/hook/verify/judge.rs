@@ -8,6 +8,7 @@ use super::{Schema, Sight, asked};
 use crate::cluster::pod::PodState;
 use crate::database::revision::Revision;
 use crate::domain::policy::ComponentId;
+use crate::domain::schema::standing;
 use crate::domain::version::Version;
 use crate::domain::view::{Missing, Rollout, WorkloadView};
 use crate::hook::http::Wrong;
@@ -195,9 +196,18 @@ fn schema(sight: &Sight) -> Option<Found> {
         Schema::Skipped => (Standing::Holds, format!("wanted {wanted}, not looked at as was asked for")),
         Schema::NotLooked(why) => (Standing::Unknown, format!("wanted {wanted}, not looked at: {why}")),
         Schema::Read(Ok(Revision::One(found))) if found == wanted => (Standing::Holds, format!("at {found}")),
+        Schema::Read(Ok(revision)) if is_ahead(sight, revision, wanted) => {
+            (Standing::Holds, format!("wanted {wanted}: {revision}, ahead by revisions that only add"))
+        }
         Schema::Read(Ok(revision)) => (Standing::Fails, format!("wanted {wanted}: {revision}")),
         Schema::Read(Err(error)) => (Standing::Unknown, format!("wanted {wanted}: {error}")),
     })
+}
+
+/// Whether the record knows all that the database has more as additive: as after a way back.
+fn is_ahead(sight: &Sight, revision: &Revision, wanted: &str) -> bool {
+    let known = sight.view.schema.as_ref();
+    known.is_some_and(|known| standing(&known.read_as(revision.heads()), wanted).is_accepted())
 }
 
 impl WorkloadView {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::{PlatformRelease, UpgradePolicy, with_releases};
 use crate::database::connection::DatabaseError;
+use crate::domain::schema::{Nature, Recorded};
 use crate::domain::view::{ComponentView, Missing, Rollout, WorkloadId, WorkloadView};
 use crate::report::News;
 
@@ -57,7 +58,7 @@ fn needs_are_read_as_they_are_written() {
 
 #[test]
 fn only_the_very_revision_is_the_right_one() {
-    let needed = |found: Result<Revision, RevisionError>| schema("b2", &found);
+    let needed = |found: Result<Revision, RevisionError>| schema("b2", &found, Err("no cluster is asked"));
     assert_eq!(needed(Ok(Revision::One("b2".to_owned()))).state, State::Met);
     let heads = Revision::Several(vec!["a1".to_owned(), "b2".to_owned()]);
     for found in [Revision::One("a1".to_owned()), heads, Revision::Base, Revision::Empty, Revision::Untracked] {
@@ -70,6 +71,28 @@ fn only_the_very_revision_is_the_right_one() {
     let need = needed(Err(silent));
     assert_eq!(need.state, State::Unknown);
     assert_eq!(need.to_string(), "schema revision b2: no answer from postgresql://u@db:5432/a within 5 s");
+}
+
+#[test]
+fn ahead_is_right_where_the_record_has_it_as_additive() {
+    let one = |down: &str, nature: Nature| Recorded { down: vec![down.to_owned()], nature };
+    let known =
+        [("b2", one("a1", Nature::Additive)), ("c3", one("b2", Nature::Additive)), ("d4", one("c3", Nature::Breaking))];
+    let known = known.map(|(revision, recorded)| (revision.to_owned(), recorded));
+    // What the record says of where the database is does not count: it was read just now.
+    let record = Schema { known: known.into(), ..Schema::unread("nobody looked") };
+    for (found, state, told) in [
+        ("b2", State::Met, "the database is at b2"),
+        ("c3", State::Met, "the database is at c3, ahead by revisions that only add"),
+        ("a1", State::Unmet, "the database is at a1, and migrations are pending"),
+        ("d4", State::Unmet, "the database is at d4, ahead by revisions that are not recorded as additive: d4"),
+        ("x", State::Unmet, "the database is at x, and no record says whether that is before or after b2"),
+    ] {
+        let need = schema("b2", &Ok(Revision::One(found.to_owned())), Ok(&record));
+        assert_eq!((need.state, need.found.as_str()), (state, told), "{found}");
+    }
+    let need = schema("b2", &Ok(Revision::One("c3".to_owned())), Err("no cluster is asked"));
+    assert_eq!(need.found, "the database is at c3; only that very one is right, because no cluster is asked");
 }
 
 #[test]

@@ -137,6 +137,12 @@ pub(super) const INTENTS: Descriptor = Descriptor {
     labels: &["namespace", "policy"],
     help: "Changes that were admitted and that count until their workload has settled; only from the leader.",
 };
+pub(super) const SCHEMA_OBSERVED: Descriptor = Descriptor {
+    name: "upgrade_guard_schema_observed_timestamp_seconds",
+    kind: Kind::Gauge,
+    labels: &["namespace", "policy"],
+    help: "Unix time at which the revision of the database's schema was read last; only from the leader.",
+};
 pub(super) const WATCH_SYNCED: Descriptor = Descriptor {
     name: "upgrade_guard_watch_synced",
     kind: Kind::Gauge,
@@ -188,6 +194,7 @@ pub const DESCRIPTORS: &[Descriptor] = &[
     HELD,
     OVERRIDES_IN_USE,
     INTENTS,
+    SCHEMA_OBSERVED,
     LEADER,
     RECONCILE_DURATION,
     RECONCILE_ERRORS,

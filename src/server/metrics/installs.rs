@@ -6,11 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry};
 
-use super::descriptors::{BLOCKED_SINCE, COMPONENT_PODS, Descriptor, HELD, INTENTS, OVERRIDES_IN_USE, SKEW_LINES};
+use super::descriptors::{
+    BLOCKED_SINCE, COMPONENT_PODS, Descriptor, HELD, INTENTS, OVERRIDES_IN_USE, SCHEMA_OBSERVED, SKEW_LINES,
+};
 use super::{BoundedNames, MAX_NAMES, opts, register};
 
 /// What the gauges of installs are made of.
-const GAUGES: [&Descriptor; 6] = [&COMPONENT_PODS, &SKEW_LINES, &BLOCKED_SINCE, &HELD, &OVERRIDES_IN_USE, &INTENTS];
+const GAUGES: [&Descriptor; 7] =
+    [&COMPONENT_PODS, &SKEW_LINES, &BLOCKED_SINCE, &HELD, &OVERRIDES_IN_USE, &INTENTS, &SCHEMA_OBSERVED];
 /// How many installs, and how many versions, get series of their own; a process sees far more of them than of components.
 const MAX_PASSING: usize = 10 * MAX_NAMES;
 
@@ -33,6 +36,8 @@ pub struct Install<'a> {
     pub overrides: i64,
     /// Changes that were admitted and have not settled yet.
     pub intents: i64,
+    /// The Unix time at which the revision of its database was read last.
+    pub schema_observed: Option<i64>,
 }
 
 /// The position in [`GAUGES`] and the values of the labels.
@@ -41,7 +46,7 @@ type Series = (usize, Vec<String>);
 /// The gauges of all installs. Clones are the same gauges.
 #[derive(Clone, Debug)]
 pub struct Installs {
-    gauges: [IntGaugeVec; 6],
+    gauges: [IntGaugeVec; 7],
     /// Namespaces and policies.
     scopes: BoundedNames,
     /// Components and rules.
@@ -94,6 +99,9 @@ impl Installs {
         }
         add(4, &[], install.overrides);
         add(5, &[], install.intents);
+        if let Some(observed) = install.schema_observed {
+            add(6, &[], observed);
+        }
 
         let mut shown = self.shown.lock();
         if !shown.leads {
@@ -144,6 +152,7 @@ pub(super) mod tests {
             held: vec![("gateway", true)],
             overrides: 1,
             intents: 2,
+            schema_observed: Some(1_900_000_000),
         }
     }
 
