@@ -16,8 +16,7 @@ pub(crate) fn programs() -> Result<&'static Path> {
 
 /// What a script of the tests installs and prints.
 pub(crate) fn installed(script: &str) -> Result<PathBuf> {
-    let output =
-        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).stderr(Stdio::inherit()).output()?;
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "{script} failed");
     let stdout = String::from_utf8(output.stdout)?;
     stdout.lines().last().map(PathBuf::from).with_context(|| format!("{script} named nothing"))
