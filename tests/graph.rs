@@ -175,7 +175,7 @@ async fn another_program_makes_no_graph() -> Result<()> {
     let project = project(&[["a", "None", "None", "None", "pass"]])?;
     let mut told = vec![];
     for (command, limit) in
-        [("echo", PATIENCE), ("no-such-program", PATIENCE), ("sh -c yes>/dev/null", Duration::from_millis(50))]
+        [("echo", PATIENCE), ("no-such-program", PATIENCE), ("sh -c exec yes>/dev/null", Duration::from_millis(50))]
     {
         let command = command.splitn(3, ' ').map(str::to_owned).collect();
         let migrator = Migrator { command, ..migrator(project.folder())? };

@@ -214,13 +214,11 @@ fn goal(graph: &Graph, wanted: Option<&str>) -> Result<String, PlanError> {
         return found.ok_or_else(|| PlanError::NotThere { wanted: wanted.to_owned() });
     }
     let heads = graph.heads();
-    match heads.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => {
-            let places = heads.iter().filter_map(|head| graph.get(head)).map(Migration::place).collect();
-            Err(PlanError::SeveralHeads { heads, places })
-        }
+    if let [only] = heads.as_slice() {
+        return Ok(only.clone());
     }
+    let places = heads.iter().filter_map(|head| graph.get(head)).map(Migration::place).collect();
+    Err(PlanError::SeveralHeads { heads, places })
 }
 
 /// Whether the goal comes after all that the database notes.
