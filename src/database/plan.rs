@@ -60,8 +60,8 @@ pub enum PlanError {
     },
     /// The database has several heads, and what is wanted does not merge them.
     #[error(
-        "the database has several heads, {}, and {goal} does not come after all of them: put the revision that merges them \
-         into the image ('alembic merge -m \"merge heads\" {}')", .heads.join(", "), .heads.join(" ")
+        "the database has several heads, {}, and {goal} does not come after all of them: want the revision that merges them; \
+         if there is none, make one ('alembic merge -m \"merge heads\" {}') and build the image again", .heads.join(", "), .heads.join(" ")
     )]
     SeveralNoted {
         /// What the database notes.
@@ -98,7 +98,7 @@ pub enum PlanError {
         revision: String,
     },
     /// The database is further than what is wanted: nothing has to run.
-    #[error("the database is at {current}, which comes after {wanted}: nothing has to be run ({} more)", .ahead.len())]
+    #[error("the database is at {current}, which comes after {wanted}: nothing has to be run. It also has {}", .ahead.join(", "))]
     Ahead {
         /// What the database notes.
         current: String,
@@ -214,13 +214,11 @@ fn goal(graph: &Graph, wanted: Option<&str>) -> Result<String, PlanError> {
         return found.ok_or_else(|| PlanError::NotThere { wanted: wanted.to_owned() });
     }
     let heads = graph.heads();
-    match heads.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => {
-            let places = heads.iter().filter_map(|head| graph.get(head)).map(Migration::place).collect();
-            Err(PlanError::SeveralHeads { heads, places })
-        }
+    if let [only] = heads.as_slice() {
+        return Ok(only.clone());
     }
+    let places = heads.iter().filter_map(|head| graph.get(head)).map(Migration::place).collect();
+    Err(PlanError::SeveralHeads { heads, places })
 }
 
 /// Whether the goal comes after all that the database notes.

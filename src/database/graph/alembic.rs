@@ -129,17 +129,14 @@ fn completed(mut migration: Migration, directory: Option<&Path>) -> Result<Migra
     let path = directory.map_or_else(|| told.clone(), |directory| directory.join(&told));
     let bytes = content(&path)?;
     migration.digest = Some(sha256(&bytes));
-    match files::migration(path.clone()) {
-        Ok(Some(read)) => {
-            migration.labels = read.labels;
-            migration.autocommit = read.autocommit;
-            migration.version_column = read.version_column;
-        }
-        _ => {
-            let says = |word: &str| bytes.windows(word.len()).any(|bytes| bytes == word.as_bytes());
-            migration.autocommit = says("autocommit") || says("AUTOCOMMIT") || says("postgresql_concurrently");
-            migration.version_column = says("version_num");
-        }
+    if let Ok(Some(read)) = files::migration(path.clone()) {
+        migration.labels = read.labels;
+        migration.autocommit = read.autocommit;
+        migration.version_column = read.version_column;
+    } else {
+        let says = |word: &str| bytes.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+        migration.autocommit = says("autocommit") || says("AUTOCOMMIT") || says("postgresql_concurrently");
+        migration.version_column = says("version_num");
     }
     migration.file = Some(path);
     Ok(migration)

@@ -242,7 +242,7 @@ impl Values<'_, '_> {
 }
 
 /// What a string says; `None` when that is not what is between its quotes.
-fn plain<'a>(token: Token<'a>) -> Option<&'a str> {
+fn plain(token: Token<'_>) -> Option<&str> {
     match token {
         Token::Text("" | "u" | "U", body) if !body.contains('\\') => Some(body),
         Token::Text("r" | "R", body) => Some(body),

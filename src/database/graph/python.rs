@@ -54,7 +54,7 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line<'_>>, Broken> {
                 continue;
             }
             '#' => {
-                reader.take(reader.rest().find('\n').unwrap_or(reader.rest().len()));
+                reader.take(reader.rest().find('\n').unwrap_or_else(|| reader.rest().len()));
                 continue;
             }
             // The line goes on with the next.
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
             };
         }
         let long = LONG.into_iter().find(|long| self.rest().starts_with(long));
-        Ok(Token::Sign(self.take(long.map_or(next.len_utf8(), str::len))))
+        Ok(Token::Sign(self.take(long.map_or_else(|| next.len_utf8(), str::len))))
     }
 
     /// A string that begins here with its quotes.
