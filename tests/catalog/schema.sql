@@ -40,3 +40,4 @@ GRANT USAGE ON SCHEMA public, app TO app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenants, users, apps, kinds, app.jobs, events, events_2025, events_2026, parent, child,
     owners, kind_list, totals TO app;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public, app TO app;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO third;
