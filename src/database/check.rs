@@ -64,7 +64,7 @@ checks! {
     ObjectDropped "objectDropped" Breaking Error "A view, function, type, domain, sequence or extension goes.";
     ColumnRenamed "columnRenamed" Breaking Error "A column gets another name.";
     TableRenamed "tableRenamed" Breaking Error "A table gets another name.";
-    ObjectRenamed "objectRenamed" Breaking Error "A view, function, type, sequence, constraint, index or schema gets another name.";
+    ObjectRenamed "objectRenamed" Breaking Error "A view, function, type, sequence, constraint or schema gets another name.";
     EnumValueRemoved "enumValueRemoved" Breaking Error "A value of an enum goes or gets another name.";
     SchemaMoved "schemaMoved" Breaking Error "An object goes to another schema.";
     TypeNarrowed "typeNarrowed" Breaking Error "A column gets a type that does not hold or do all that the old one did.";
@@ -77,6 +77,7 @@ checks! {
     ForeignKeyAdded "foreignKeyAdded" Breaking Error "Columns that were there get a foreign key: writes and deletes are refused.";
     ExclusionAdded "exclusionAdded" Breaking Error "A table that was there gets an exclusion constraint or primary key.";
     UniqueDropped "uniqueDropped" Breaking Error "A unique constraint or index goes: ON CONFLICT finds it no more.";
+    SequenceReset "sequenceReset" Breaking Error "A sequence is set back or made anew: it gives numbers that are taken.";
     DomainTightened "domainTightened" Breaking Error "A domain takes fewer values.";
     RightsRevoked "rightsRevoked" Breaking Error "A right is taken away, or the owner changes.";
     RowSecurity "rowSecurity" Breaking Error "Row level security or its policies change: writes are refused, reads find fewer rows.";

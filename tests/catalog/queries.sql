@@ -22,7 +22,8 @@ SELECT ROW('s', 'c')::address
 DELETE FROM users WHERE em = 'b@x'
 SELECT id, owner FROM owners
 INSERT INTO kind_list (code, title) VALUES ('k', NULL)
-INSERT INTO kinds VALUES ('k', 'again'), ('z', NULL)
+INSERT INTO kinds VALUES ('k', 'again'), ('k', NULL)
+INSERT INTO apps (tenant_id, name) VALUES (1, 'same'), (1, 'same')
 SELECT apps FROM totals WHERE tenant_id = 1
 SELECT twice(2), twice(2, 3), safe()
 SELECT nextval('numbers'), nextval('tenants_id_seq')

@@ -80,6 +80,13 @@ impl<'a> Look<'a> {
         self.successors.get(object.key.as_str()).copied()
     }
 
+    /// Whether the column that a sequence counts for is another one than before, or none.
+    fn counts_for_another(&self, sequence: &Object) -> bool {
+        let column = self.before.get(sequence.link("owned"));
+        let same = |column: &Object| self.successor(column).is_some_and(|after| !self.made_anew(column, after));
+        sequence.link("how") == "i" || column.is_some_and(|column| !same(column))
+    }
+
     /// What an object of after was.
     fn origin(&self, object: &Object) -> Option<&'a Object> {
         self.origins.get(object.key.as_str()).copied()
@@ -157,7 +164,8 @@ impl<'a> Look<'a> {
 
     fn added(&mut self, object: &Object) {
         // What belongs to something new counts against nobody; what came with a parent was told there.
-        if !self.on_old(object) || object.link("inherited") == "t" {
+        let with_parent = self.after.parent(object).is_some_and(|parent| self.origin(parent).is_none());
+        if with_parent || !self.on_old(object) || object.link("inherited") == "t" {
             return;
         }
         match object.kind {
@@ -243,9 +251,10 @@ impl<'a> Look<'a> {
         let of_table = self.before.parent(before).is_some_and(|parent| parent.kind == Kind::Table);
         match before.kind {
             Kind::Table => self.tell(Check::TableDropped, before, "is dropped and made anew: its rows are gone"),
-            Kind::Sequence if before.link("how") == "i" => {}
+            // It counts for a column that was told.
+            Kind::Sequence if self.counts_for_another(before) => {}
             Kind::Sequence => {
-                self.tell(Check::ObjectDropped, before, "is dropped and made anew: it gives numbers that are taken");
+                self.tell(Check::SequenceReset, before, "is dropped and made anew: it gives numbers that are taken");
             }
             // The table was told already.
             _ if of_table && parent_too => {}
@@ -295,7 +304,7 @@ impl<'a> Look<'a> {
     fn linked(&mut self, before: &Object, after: &Object) {
         let number = |object: &Object| object.link("last").parse::<i64>().ok();
         if before.kind == Kind::Sequence && number(before).is_some() && number(after) < number(before) {
-            self.tell(Check::BehaviourChanged, before, "is set back: it gives numbers again that it gave before");
+            self.tell(Check::SequenceReset, before, "is set back: it gives numbers that are taken");
         }
         if before.link("populated") == "t" && after.link("populated") == "f" {
             self.tell(Check::ObjectDropped, before, "is emptied: queries on it fail until it is refreshed");
