@@ -20,10 +20,10 @@ CREATE VIEW owners AS SELECT id, owner, st FROM apps JOIN LATERAL (SELECT 'new':
 CREATE VIEW kind_list AS SELECT code, title FROM kinds;
 CREATE MATERIALIZED VIEW totals AS SELECT tenant_id, count(*) AS apps FROM apps GROUP BY tenant_id;
 CREATE FUNCTION twice(x int, y int DEFAULT 2) RETURNS int LANGUAGE sql AS 'SELECT x * y';
+CREATE TABLE secrets (id int);
 CREATE FUNCTION safe() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM public.secrets';
 CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.note := ''stamped''; RETURN NEW; END';
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''refused''; END';
-CREATE TABLE secrets (id int);
 CREATE TABLE events (id bigint, day date NOT NULL, what text) PARTITION BY RANGE (day);
 CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
 CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');

@@ -94,8 +94,8 @@ const INDEXES: &str =
       AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x'));";
 
 const TRIGGERS: &str = "SELECT 'trigger' AS kind, 'g' || g.oid AS key, 'c' || c.oid AS parent, quote_ident(g.tgname) AS name,
-    regexp_replace(replace(pg_get_triggerdef(g.oid), ' ON ' || c.oid::regclass || ' ', ' '), '^CREATE (CONSTRAINT )?TRIGGER '
-      || regexp_replace(quote_ident(g.tgname), '([][.*+?^$(){}|\\\\])', '\\\\\\1', 'g') || ' ', '\\1') AS definition,
+    replace(replace(pg_get_triggerdef(g.oid), ' ON ' || c.oid::regclass || ' ', ' '),
+      'TRIGGER ' || quote_ident(g.tgname) || ' ', 'TRIGGER ') AS definition,
     g.tgenabled AS enabled, {since 13: g.tgparentid <> 0 AS \"@inherited\",} 'p' || g.tgfoid AS \"@function\"
     FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE NOT g.tgisinternal AND {users} AND {own:pg_class c} AND {own:pg_trigger g};";
@@ -206,7 +206,7 @@ const EXTENSIONS: &str = "SELECT 'extension' AS kind, 'x' || e.oid AS key, quote
 /// What else there is. No check knows what a change of these means.
 const OTHERS: &str = "WITH found AS (
       SELECT 'collation ' AS word, o.tableoid, o.oid, quote_ident(n.nspname) || '.' || quote_ident(o.collname) AS name,
-        concat_ws(' ', o.collprovider, o.collisdeterministic) AS is FROM pg_collation o
+        concat_ws(' ', o.collprovider, o.collisdeterministic) AS told FROM pg_collation o
         JOIN pg_namespace n ON n.oid = o.collnamespace WHERE {users}
       UNION ALL SELECT 'operator ', o.tableoid, o.oid, o.oid::regoperator::text, o.oprcode::text FROM pg_operator o
         JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE {users}
@@ -233,7 +233,7 @@ const OTHERS: &str = "WITH found AS (
       UNION ALL SELECT 'publication ', o.tableoid, o.oid, quote_ident(o.pubname), concat_ws(' ', o.puballtables, o.pubinsert,
         o.pubupdate, o.pubdelete, o.pubtruncate, (SELECT string_agg(r.prrelid::regclass::text, ', '
         ORDER BY r.prrelid::regclass::text) FROM pg_publication_rel r WHERE r.prpubid = o.oid)) FROM pg_publication o)
-    SELECT 'other object' AS kind, 'o' || tableoid || ':' || oid AS key, word || name AS name, is AS definition,
+    SELECT 'other object' AS kind, 'o' || tableoid || ':' || oid AS key, word || name AS name, told AS definition,
     trim(word) AS \"@word\" FROM found
     WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = found.tableoid AND e.objid = found.oid AND e.deptype = 'e');";
 
