@@ -27,19 +27,10 @@ metadata:
 ";
 
 /// What the program prints, without what only Flux knows.
-fn recipe(engine: &str, more: &[&str]) -> String {
+fn recipe(engine: &str, policy: &str, more: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_upgrade-guard"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recipe"));
-    command.args([
-        "recipe",
-        engine,
-        "--policy",
-        "shop.yaml",
-        "--image",
-        "upgrade-guard:0.1.0",
-        "--release",
-        "shop-2.3",
-    ]);
+    command.args(["recipe", engine, "--policy", policy, "--image", "upgrade-guard:0.1.0", "--release", "shop-2.3"]);
     let output = command.args(more).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -49,20 +40,27 @@ fn recipe(engine: &str, more: &[&str]) -> String {
 
 const IN_IMAGE: [&str; 4] = ["--crds-image", "shop/api:2.3.0", "--crds-path", "/app/crds"];
 const IN_CONFIG_MAP: [&str; 2] = ["--crds-config-map", "shop-crds"];
+const MIGRATES: [&str; 4] = ["--migrate-image", "shop/api:2.3.0", "--database-secret", "api"];
 
 #[tokio::test]
 async fn the_api_server_takes_every_object() -> Result<()> {
     let Some(cluster) = cluster().await? else { return Ok(()) };
     for engine in ["argocd", "flux", "helm"] {
-        for crds in [&[][..], &IN_IMAGE, &IN_CONFIG_MAP] {
+        // Two accounts, two Jobs, a role with its binding for each place: the cluster and four namespaces before the
+        // upgrade, the cluster and one namespace after it; where no precondition looks elsewhere, one before it, too.
+        let (many, few) = (2 + 2 + 2 * (5 + 2), 2 + 2 + 2 * (2 + 2));
+        for (policy, crds, objects) in [
+            ("shop.yaml", &[][..], many),
+            ("shop.yaml", &IN_IMAGE, many),
+            ("shop.yaml", &IN_CONFIG_MAP, many),
+            ("migrating.yaml", &MIGRATES, few),
+        ] {
             let dry = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
-            let output = cluster.kubectl_with(&dry, &recipe(engine, crds)).await?;
+            let output = cluster.kubectl_with(&dry, &recipe(engine, policy, crds)).await?;
             ensure!(output.success, "{engine} {crds:?}: {}", output.stderr);
             ensure!(output.stderr.is_empty(), "{engine} {crds:?} is warned about: {}", output.stderr);
-            // Two accounts, two Jobs, a role with its binding for each place: the cluster and four namespaces before the
-            // upgrade, the cluster and one namespace after it.
             let taken = output.stdout.lines().filter(|line| line.ends_with("serverside-applied (server dry run)"));
-            assert_eq!(taken.count(), 2 + 2 + 2 * (5 + 2), "{engine} {crds:?}: {}", output.stdout);
+            assert_eq!(taken.count(), objects, "{engine} {crds:?}: {}", output.stdout);
         }
     }
     Ok(())
@@ -72,12 +70,13 @@ async fn the_api_server_takes_every_object() -> Result<()> {
 async fn the_accounts_may_do_what_the_jobs_need_and_nothing_else() -> Result<()> {
     let Some(cluster) = cluster().await? else { return Ok(()) };
     // The rights are the same for every engine, see `hook::recipe`.
-    let manifests = recipe("argocd", &IN_IMAGE);
+    let manifests = recipe("argocd", "shop.yaml", &IN_IMAGE) + &recipe("argocd", "migrating.yaml", &MIGRATES);
     let output = cluster.kubectl_with(&["apply", "-f", "-"], &manifests).await?;
     ensure!(output.success, "{}", output.stderr);
     let client = cluster.client().await?;
     let [before, after] = ["upgrade-guard-presync-shop", "upgrade-guard-verify-shop"];
     let (before, after) = tokio::try_join!(allowed(&client, before), allowed(&client, after))?;
+    assert_snapshot!("may_migrate", allowed(&client, "upgrade-guard-presync-other").await?);
     assert_snapshot!("may_before", before);
     assert_snapshot!("may_after", after);
     Ok(())

@@ -56,7 +56,13 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     crds_config_map: Option<String>,
 
-    /// A Secret of the namespace that holds the URL of the database, for releases that name a schemaRevision.
+    /// The new image of the component that has the migrations, for a policy that says how the database is migrated
+    /// (spec.database.migrations): the Job before the upgrade runs in it.
+    #[arg(long, value_name = "IMAGE", requires = "database_secret")]
+    migrate_image: Option<String>,
+
+    /// A Secret of the namespace that holds the URL of the database, for releases that name a schemaRevision and to
+    /// migrate.
     #[arg(long, value_name = "NAME")]
     database_secret: Option<String>,
 
@@ -135,7 +141,8 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
     let crd_names: BTreeSet<String> = of_policy.chain(of_release).collect();
     let (image, release) = (args.image.clone(), args.release.clone());
     let database = args.database_secret.clone().map(|name| SecretKey { name, key: args.database_key.clone() });
-    Ok(Recipe { policy, namespace, image, release, crds, crd_names, database })
+    let migrate_image = args.migrate_image.clone();
+    Ok(Recipe { policy, namespace, image, release, crds, crd_names, database, migrate_image })
 }
 
 fn given(args: &Args) -> anyhow::Result<(Vec<UpgradePolicy>, Vec<PlatformRelease>)> {
@@ -205,7 +212,11 @@ mod tests {
     fn the_jobs_give_options_that_exist() {
         let image = Crds::Image { image: "api:2".to_owned(), path: "/crds".to_owned() };
         for crds in [None, Some(image), Some(Crds::ConfigMap("crds".to_owned()))] {
-            let recipe = Recipe { crds, ..made(&[]).unwrap() };
+            let mut recipe = Recipe { crds, ..made(&[]).unwrap() };
+            recipe.policy.spec.database = serde_json::from_value(serde_json::json!({
+                "components": ["control-plane-api"], "revisionTable": "a.b", "migrations": {"urlVariable": "URL"},
+            }))
+            .unwrap();
             for arguments in arguments(&recipe) {
                 let line = ["upgrade-guard".to_owned()].into_iter().chain(arguments.clone());
                 Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
@@ -257,6 +268,7 @@ mod tests {
             &[][..],
             &["--policy", "a", "--crds-image", "api:2"],
             &["--policy", "a", "--crds-path", "/crds"],
+            &["--policy", "a", "--migrate-image", "api:2"],
             &["--policy", "a", "--crds-image", "api:2", "--crds-path", "/crds", "--crds-config-map", "crds"],
         ] {
             assert!(Cli::try_parse_from(start.iter().chain(more)).is_err(), "{more:?}");

@@ -94,7 +94,14 @@ async fn a_policy_that_cannot_be_used_is_refused_with_all_that_is_wrong() -> Res
         })?;
         let by_guard = scene.kubectl_refused(&["apply", "-f", "-"], &several, "cannot be used").await?;
         insta::assert_snapshot!("by_guard", by_guard);
+        Ok(())
+    })
+    .await
+}
 
+#[tokio::test]
+async fn a_policy_says_how_its_database_is_migrated() -> Result<()> {
+    scenario_ungoverned("database", async |scene| {
         let mut fine = scene.policy()?;
         fine["spec"]["database"] = json!({
             "components": ["control-plane-api"],
@@ -106,8 +113,7 @@ async fn a_policy_that_cannot_be_used_is_refused_with_all_that_is_wrong() -> Res
                 ],
             },
         });
-        scene.apply(&fine).await?;
-        Ok(())
+        scene.apply(&fine).await
     })
     .await
 }

@@ -47,10 +47,11 @@ impl Project {
         let project = Self::new()?;
         let versions = "migrations/versions";
         for entry in std::fs::read_dir(fixture_folder().join(versions))? {
-            let entry = entry?;
-            let name = entry.file_name().into_string().ok().context("a revision's file has a readable name")?;
-            if name.ends_with(".py") {
-                project.write(&format!("{versions}/{name}"), &std::fs::read_to_string(entry.path())?)?;
+            let path = entry?.path();
+            // Python leaves a folder of its own here, if anyone ran it in the repository.
+            if path.extension().is_some_and(|extension| extension == "py") {
+                let name = path.file_name().and_then(|name| name.to_str()).context("a file has a name")?;
+                project.write(&format!("{versions}/{name}"), &std::fs::read_to_string(&path)?)?;
             }
         }
         Ok(project)

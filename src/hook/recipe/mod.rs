@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api::UpgradePolicy;
 
+mod database;
 mod engine;
 mod objects;
 mod rights;
@@ -41,8 +42,10 @@ pub struct Recipe {
     pub crds: Option<Crds>,
     /// The names of all CRDs that the Job may look at and apply.
     pub crd_names: BTreeSet<String>,
-    /// Where the URL of the database is, for releases that name a revision of its schema.
+    /// Where the URL of the database is, for releases that name a revision of its schema, and to migrate it.
     pub database: Option<SecretKey>,
+    /// The new image of the component that has the migrations: the Job runs in it, with the guard's program put beside.
+    pub migrate_image: Option<String>,
 }
 
 /// A key of a Secret in the install's namespace.
@@ -93,6 +96,34 @@ pub enum RecipeError {
         policy: String,
         /// The release.
         release: String,
+    },
+    /// There is nothing to migrate.
+    #[error(
+        "policy {policy} does not say how its database is migrated (spec.database.migrations), so nothing would be run in \
+         {image}: say it there, or leave --migrate-image out"
+    )]
+    NoMigrations {
+        /// The policy.
+        policy: String,
+        /// The image with the migrations.
+        image: String,
+    },
+    /// Nothing says which database to migrate.
+    #[error("cannot migrate from {image} without the URL of the database: name the Secret with --database-secret")]
+    NoDatabase {
+        /// The image with the migrations.
+        image: String,
+    },
+    /// CRDs and migrations are in two images.
+    #[error(
+        "the Job runs in one image, and the CRDs are in {crds}, the migrations in {migrations}: put the CRDs into a \
+         ConfigMap and give --crds-config-map instead of --crds-image"
+    )]
+    TwoImages {
+        /// The image with the CRDs.
+        crds: String,
+        /// The image with the migrations.
+        migrations: String,
     },
     /// An object cannot be written.
     #[error("cannot write {object} as YAML: {message}")]
@@ -152,7 +183,7 @@ struct Part {
 /// The files of `recipe` for `engine`, in the order in which they are applied.
 ///
 /// # Errors
-/// When the policy has no name, or when CRDs are given that nobody names.
+/// When the policy has no name, when CRDs are given that nobody names, or when what is to migrate cannot.
 pub fn render(recipe: &Recipe, engine: Engine) -> Result<Vec<File>, RecipeError> {
     if recipe.policy_name().is_empty() {
         return Err(RecipeError::Nameless);
@@ -160,6 +191,20 @@ pub fn render(recipe: &Recipe, engine: Engine) -> Result<Vec<File>, RecipeError>
     if recipe.crds.is_some() && recipe.crd_names.is_empty() {
         let (policy, release) = (recipe.policy_name().to_owned(), recipe.release.clone());
         return Err(RecipeError::NoCrds { policy, release });
+    }
+    if let Some(image) = recipe.migrate_image.clone() {
+        if recipe.migrations().is_none() {
+            return Err(RecipeError::NoMigrations { policy: recipe.policy_name().to_owned(), image });
+        }
+        if recipe.database.is_none() {
+            return Err(RecipeError::NoDatabase { image });
+        }
+        match &recipe.crds {
+            Some(Crds::Image { image: crds, .. }) if *crds != image => {
+                return Err(RecipeError::TwoImages { crds: crds.clone(), migrations: image });
+            }
+            _ => {}
+        }
     }
     engine::files(recipe, engine)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, ServiceAccount, Volume, VolumeMount,
+    Capabilities, Container, EmptyDirVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SeccompProfile, SecurityContext, ServiceAccount, Volume, VolumeMount,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -14,14 +14,14 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::rights::Rights;
-use super::{Crds, Part, Purpose, Recipe, Stage};
+use super::{Crds, Part, Purpose, Recipe, Stage, database};
 use crate::api::duration;
 
 /// The longest name that a Job may have: its pods carry it as a label.
 const LONGEST_NAME: usize = 63;
 /// The user of images without a shell, by convention; any but root would do.
 const USER: i64 = 65_532;
-/// How long `presync` may take, in minutes, beside Jobs that it starts and waits for.
+/// How long `presync` may take, in minutes, beside Jobs that it starts and waits for, and migrations.
 const PRESYNC_MINUTES: i64 = 15;
 /// How long `verify` waits, in minutes.
 const VERIFY_MINUTES: i64 = 10;
@@ -31,8 +31,11 @@ const STARTED_JOB_MINUTES: i64 = 30;
 const PROGRAM_FOLDER: &str = "/guard-bin";
 const PROGRAM: &str = "/guard-bin/upgrade-guard";
 const PROGRAM_VOLUME: &str = "guard-bin";
-/// Where `verify` looks for the URL of the database.
-const DATABASE_URL: &str = "DATABASE_URL";
+const TEMPORARY_VOLUME: &str = "tmp";
+/// What the guard asks for and may take at most: processor, memory and the most memory.
+const OWN_NEEDS: [&str; 3] = ["50m", "64Mi", "256Mi"];
+/// The same with a migrator beside it, which loads the models of an application.
+const MIGRATOR_NEEDS: [&str; 3] = ["100m", "256Mi", "1Gi"];
 
 /// All objects of one Job, by stage.
 pub(super) fn parts(recipe: &Recipe, purpose: Purpose) -> Vec<Part> {
@@ -59,6 +62,7 @@ pub(super) fn arguments(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
         (Purpose::Presync, None) => {}
         (Purpose::Verify, _) => arguments.push("--wait".to_owned()),
     }
+    arguments.extend(database::arguments(recipe, purpose));
     arguments.extend(["--timeout".to_owned(), format!("{}m", patience(recipe, purpose))]);
     arguments
 }
@@ -74,7 +78,7 @@ fn patience(recipe: &Recipe, purpose: Purpose) -> i64 {
         let given = cron_job.timeout.as_deref().and_then(|text| duration(text).ok());
         given.map_or(STARTED_JOB_MINUTES, |time| (time.as_secs() + 59) / 60)
     });
-    PRESYNC_MINUTES + minutes.sum::<i64>()
+    PRESYNC_MINUTES + minutes.sum::<i64>() + database::minutes(recipe, purpose)
 }
 
 /// How long the Job may take, in minutes: with the time that it needs to start, and the program to say what it waits for.
@@ -182,36 +186,30 @@ fn job(recipe: &Recipe, purpose: Purpose) -> Job {
 }
 
 fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
-    let injected = match &recipe.crds {
-        Some(Crds::Image { image, .. }) if purpose == Purpose::Presync => Some(image),
-        _ => None,
+    let other = recipe.other_image(purpose);
+    let migrates = recipe.migrates(purpose).is_some();
+    let program = |read_only: bool| mount(PROGRAM_VOLUME, PROGRAM_FOLDER, read_only);
+    let needs = if migrates { MIGRATOR_NEEDS } else { OWN_NEEDS };
+    let main = container(purpose.as_str(), other.unwrap_or(&recipe.image), arguments(recipe, purpose), needs);
+    let mounts = other.map(|_| program(true));
+    let mounts: Vec<_> = mounts
+        .into_iter()
+        .chain(migrates.then(|| mount(TEMPORARY_VOLUME, database::TEMPORARY_FOLDER, false)))
+        .collect();
+    let volumes: Vec<_> = mounts.iter().map(|mount| volume(&mount.name)).collect();
+    let main = Container {
+        command: other.map(|_| vec![PROGRAM.to_owned()]),
+        volume_mounts: Some(mounts).filter(|mounts| !mounts.is_empty()),
+        env: database::environment(recipe, purpose),
+        ..main
     };
-    let mount = |read_only: bool| VolumeMount {
-        name: PROGRAM_VOLUME.to_owned(),
-        mount_path: PROGRAM_FOLDER.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    };
-    let main = container(purpose.as_str(), injected.unwrap_or(&recipe.image), arguments(recipe, purpose));
-    let main = match injected {
-        Some(_) => {
-            Container { command: Some(vec![PROGRAM.to_owned()]), volume_mounts: Some(vec![mount(true)]), ..main }
-        }
-        None => main,
-    };
-    let main = Container { env: database(recipe, purpose), ..main };
-    let install = injected.map(|_| {
+    let install = other.map(|_| {
         let arguments = vec!["install".to_owned(), PROGRAM.to_owned()];
-        Container { volume_mounts: Some(vec![mount(false)]), ..container("install", &recipe.image, arguments) }
+        let install = container("install", &recipe.image, arguments, OWN_NEEDS);
+        Container { volume_mounts: Some(vec![program(false)]), ..install }
     });
     PodSpec {
-        volumes: install.as_ref().map(|_| {
-            vec![Volume {
-                name: PROGRAM_VOLUME.to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            }]
-        }),
+        volumes: Some(volumes).filter(|volumes| !volumes.is_empty()),
         init_containers: install.map(|install| vec![install]),
         containers: vec![main],
         restart_policy: Some("Never".to_owned()),
@@ -229,16 +227,21 @@ fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
     }
 }
 
-/// The URL of the database, for the Job that reads the revision of its schema.
-fn database(recipe: &Recipe, purpose: Purpose) -> Option<Vec<EnvVar>> {
-    let secret = recipe.database.as_ref().filter(|_| purpose == Purpose::Verify)?;
-    let selector =
-        SecretKeySelector { name: secret.name.clone(), key: secret.key.clone(), ..SecretKeySelector::default() };
-    let value_from = Some(EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() });
-    Some(vec![EnvVar { name: DATABASE_URL.to_owned(), value: None, value_from }])
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
 }
 
-fn container(name: &str, image: &str, arguments: Vec<String>) -> Container {
+/// A volume that begins empty.
+fn volume(name: &str) -> Volume {
+    Volume { name: name.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+}
+
+fn container(name: &str, image: &str, arguments: Vec<String>, [cpu, memory, most_memory]: [&str; 3]) -> Container {
     let quantities = |pairs: &[(&str, &str)]| {
         let owned = pairs.iter().map(|(key, value)| ((*key).to_owned(), Quantity((*value).to_owned())));
         Some(owned.collect::<BTreeMap<_, _>>())
@@ -248,8 +251,8 @@ fn container(name: &str, image: &str, arguments: Vec<String>) -> Container {
         image: Some(image.to_owned()),
         args: Some(arguments),
         resources: Some(ResourceRequirements {
-            requests: quantities(&[("cpu", "50m"), ("memory", "64Mi")]),
-            limits: quantities(&[("memory", "256Mi")]),
+            requests: quantities(&[("cpu", cpu), ("memory", memory)]),
+            limits: quantities(&[("memory", most_memory)]),
             claims: None,
         }),
         security_context: Some(SecurityContext {
@@ -267,7 +270,7 @@ fn remarks(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
     let before = purpose == Purpose::Presync;
     let remarks = [
         (
-            before && matches!(recipe.crds, Some(Crds::Image { .. })),
+            before && recipe.migrate_image.is_none() && matches!(recipe.crds, Some(Crds::Image { .. })),
             "The CRDs are in the image of the container; the init container puts the program beside it.",
         ),
         (
@@ -280,5 +283,6 @@ fn remarks(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
         ),
         (!before && asks_for_files, "The policy's HTTP checks read certificates from files (caFile): mount them here."),
     ];
-    remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark.to_owned()).collect()
+    let remarks = remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark.to_owned());
+    remarks.chain(database::remarks(recipe, purpose)).collect()
 }

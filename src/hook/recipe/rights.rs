@@ -49,6 +49,11 @@ impl Rights {
         rights.platform(recipe, purpose);
         if purpose == Purpose::Presync {
             rights.crds(recipe);
+            if recipe.migrates(purpose).is_some() {
+                let install = rights.at(Some(&recipe.namespace));
+                install.rule("", &["pods"], &[], &BY_NAME);
+                install.remark("The Job's own pod says by digest which image migrates; nobody knows its name before.");
+            }
             for precondition in &recipe.policy.spec.preconditions {
                 rights.precondition(recipe, precondition);
             }

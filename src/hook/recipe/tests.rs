@@ -20,7 +20,17 @@ fn recipe() -> Recipe {
         crds: Some(crds),
         crd_names: ["carts.shop.example", "tools.shop.example", "users.id.example"].map(str::to_owned).into(),
         database: None,
+        migrate_image: None,
     }
+}
+
+/// One that migrates, from the image that has the CRDs too.
+fn migrating(migrations: &Value) -> Recipe {
+    let mut recipe = plain();
+    let database = serde_json::json!({"components": ["api"], "migrations": migrations});
+    recipe.policy.spec.database = serde_json::from_value(database).unwrap();
+    let database = Some(SecretKey { name: "api".to_owned(), key: "url".to_owned() });
+    Recipe { database, migrate_image: Some("shop/api:2.3.0".to_owned()), ..recipe }
 }
 
 /// Without preconditions and CRDs.
@@ -108,6 +118,50 @@ fn the_database_is_told_to_the_job_that_asks_it() {
     assert_eq!(env(Purpose::Verify), Some(serde_json::json!([{"name": "DATABASE_URL", "valueFrom": from}])));
     assert_eq!(of(&recipe, Purpose::Verify).remarks, [""; 0]);
     assert_eq!(of(&plain(), Purpose::Verify).remarks.len(), 1);
+}
+
+#[test]
+fn the_job_that_migrates_runs_where_the_migrations_are() {
+    let migrations = serde_json::json!({"urlVariable": "SHOP_DB", "shadow": {"urlVariable": "SHADOW_DB"}});
+    let yaml = |recipe: &Recipe, file: usize| {
+        let yaml = render(recipe, Engine::Helm).unwrap().swap_remove(file).yaml;
+        assert!(yaml.lines().all(|line| line.chars().count() <= 120));
+        yaml.rsplit("---\n").next().unwrap().to_owned()
+    };
+    let recipe = migrating(&migrations);
+    assert_snapshot!("migrates", yaml(&recipe, 0));
+    let env = |recipe: &Recipe, purpose| {
+        parts(recipe, purpose).pop().unwrap().object.pointer("/spec/template/spec/containers/0/env/0/name").cloned()
+    };
+    assert_eq!(env(&recipe, Purpose::Verify), Some("SHOP_DB".into()));
+    // Where the migrations are not, nothing is migrated; where something else migrates, the database is looked at.
+    let without = Recipe { migrate_image: None, ..migrating(&migrations) };
+    assert_eq!(env(&without, Purpose::Presync), None);
+    assert!(yaml(&without, 0).contains("# The policy says how the database is migrated, and this Job does not:"));
+    let elsewhere = Recipe { migrate_image: None, ..migrating(&Value::Null) };
+    assert_eq!(env(&elsewhere, Purpose::Presync), Some("DATABASE_URL".into()));
+    let crds = Some(Crds::Image { image: "shop/api:2.3.0".to_owned(), path: "/app/crds".to_owned() });
+    let both = Recipe { crds, crd_names: ["tools.shop.example".to_owned()].into(), ..migrating(&migrations) };
+    assert!(yaml(&both, 0).contains("--crds"));
+}
+
+#[test]
+fn migrations_have_the_time_that_the_policy_gives_them() {
+    for (migrations, more) in
+        [(serde_json::json!({}), 5 + 15), (serde_json::json!({"lockWait": "90s", "statementTimeout": "1h"}), 2 + 60)]
+    {
+        let recipe = migrating(&migrations);
+        assert_eq!(deadline(&recipe, Purpose::Presync), 15 + more + 1);
+        assert_eq!(deadline(&recipe, Purpose::Verify), 10 + 1);
+        assert_eq!(deadline(&Recipe { migrate_image: None, ..recipe }, Purpose::Presync), 15 + 1);
+    }
+}
+
+#[test]
+fn a_job_that_migrates_reads_its_own_pod() {
+    let [before, with] = [plain(), migrating(&serde_json::json!({}))].map(|recipe| rights(&recipe, Purpose::Presync));
+    let added: Vec<&String> = with.iter().filter(|line| !before.contains(line)).collect();
+    assert_eq!(added, ["shop: /pods get,list"]);
 }
 
 /// The objects in a file, without comments.
@@ -213,4 +267,11 @@ fn what_cannot_be_made_says_why() {
     assert_eq!(render(&nameless, Engine::Helm), Err(RecipeError::Nameless));
     let unnamed = Recipe { crd_names: [].into(), ..recipe() };
     assert_snapshot!(render(&unnamed, Engine::Helm).unwrap_err());
+    let plain_migrations = serde_json::json!({});
+    let elsewhere = migrating(&Value::Null);
+    let unaddressed = Recipe { database: None, ..migrating(&plain_migrations) };
+    let crds = Some(Crds::Image { image: "shop/crds:2.3.0".to_owned(), path: "/crds".to_owned() });
+    let two = Recipe { crds, crd_names: recipe().crd_names, ..migrating(&plain_migrations) };
+    let told = [elsewhere, unaddressed, two].map(|recipe| render(&recipe, Engine::Helm).unwrap_err().to_string());
+    assert_snapshot!("what_cannot_migrate", told.join("\n"));
 }
