@@ -27,6 +27,7 @@ pub const fn of(check: Check) -> &'static str {
         Check::DefaultDropped => {
             "its default goes: inserts of versions that leave it out fail where it must be written"
         }
+        Check::SequenceReset => "it gives numbers that are taken: inserts fail by their keys",
         Check::IdentityChanged => "its identity or generated expression changes: inserts fail, or are given no value",
         Check::CheckAdded => "writes that were taken before are refused, also with NOT VALID",
         Check::UniqueAdded => "writes that were taken before are refused as duplicates",

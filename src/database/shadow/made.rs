@@ -89,7 +89,8 @@ impl Drop for Made {
         let thread = std::thread::Builder::new().name("remove-shadow".to_owned()).spawn(move || {
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 // What is not removed now is removed by the next run.
-                let removal = async { tokio::time::timeout(PATIENCE, take_over(&place, &name, number, &process)).await };
+                let removal =
+                    async { tokio::time::timeout(PATIENCE, take_over(&place, &name, number, &process)).await };
                 let _ = runtime.block_on(removal);
             }
             drop(done);

@@ -32,7 +32,7 @@ impl Look<'_> {
                 self.tell(Check::BehaviourChanged, before, "is a table of something else than before");
             }
             // How it is stored.
-            (Kind::Table, "options") | (Kind::MaterializedView, "options") => {}
+            (Kind::Table | Kind::MaterializedView, "options") => {}
             (Kind::View, "options") => self.view_options(before, after),
             (_, "definition") => {
                 self.tell(Check::BehaviourChanged, before, "is defined in another way: it may give other rows")
