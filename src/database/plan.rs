@@ -253,7 +253,7 @@ fn stopped<'g>(
             continue;
         }
         let why = specs.get(id).and_then(|spec| match &spec.hold {
-            Some(hold) => Some(format!("it is on hold: {hold}")),
+            Some(reason) => Some(format!("it is on hold: {reason}")),
             None => may(spec).err(),
         });
         match why {
