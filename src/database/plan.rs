@@ -193,18 +193,18 @@ pub fn plan(
     let goal = goal(graph, wanted)?;
     reachable(graph, &from, &goal)?;
     let pending = graph.between(&from, std::slice::from_ref(&goal));
-    let (steps, stops) = stopped(&pending, specs, may);
-    if let (Some(wanted), Some(stop)) = (wanted, stops.first()) {
+    let (steps, held) = stopped(&pending, specs, may);
+    if let (Some(wanted), Some(stop)) = (wanted, held.first()) {
         return Err(PlanError::Held { wanted: wanted.to_owned(), stop: stop.clone() });
     }
     let mut ran = graph.ancestors(&from);
     ran.extend(steps.iter().map(|step| step.id.as_str()));
     let to = graph.noted(&ran);
     if to.len() > 1 {
-        return Err(PlanError::Branches { heads: to, stops });
+        return Err(PlanError::Branches { heads: to, stops: held });
     }
     let digest = digest(&steps);
-    Ok(Plan { from, to, steps: steps.iter().map(|step| step.id.clone()).collect(), stops, digest })
+    Ok(Plan { from, to, steps: steps.iter().map(|step| step.id.clone()).collect(), stops: held, digest })
 }
 
 /// Where to.
@@ -245,7 +245,7 @@ fn stopped<'g>(
     may: &dyn Fn(&RevisionSpec) -> Result<(), String>,
 ) -> (Vec<&'g Migration>, Vec<Stop>) {
     let specs: BTreeMap<&str, &RevisionSpec> = specs.iter().map(|spec| (spec.revision.as_str(), spec)).collect();
-    let (mut steps, mut stops, mut left) = (vec![], vec![], BTreeSet::new());
+    let (mut steps, mut held, mut left) = (vec![], vec![], BTreeSet::new());
     for migration in pending {
         let id = migration.id.as_str();
         if migration.parents().any(|parent| left.contains(parent)) {
@@ -253,18 +253,18 @@ fn stopped<'g>(
             continue;
         }
         let why = specs.get(id).and_then(|spec| match &spec.hold {
-            Some(hold) => Some(format!("it is on hold: {hold}")),
+            Some(reason) => Some(format!("it is on hold: {reason}")),
             None => may(spec).err(),
         });
         match why {
             Some(why) => {
                 left.insert(id);
-                stops.push(Stop { revision: id.to_owned(), why });
+                held.push(Stop { revision: id.to_owned(), why });
             }
             None => steps.push(*migration),
         }
     }
-    (steps, stops)
+    (steps, held)
 }
 
 /// Of each step its id and the digest of its file, in their order.

@@ -109,7 +109,7 @@ fn entry<'a>(lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> 
     lines.next_if_eq(&"").ok_or_else(|| missing("empty line after 'Path:'"))?;
     let mut title = None;
     while let Some(line) = lines.next_if(|line| line.is_empty() || line.starts_with("    ")) {
-        title = title.or(line.strip_prefix("    ").map(str::to_owned));
+        title = title.or_else(|| line.strip_prefix("    ").map(str::to_owned));
     }
     let migration = Migration {
         id: id.to_owned(),
