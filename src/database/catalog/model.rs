@@ -191,6 +191,6 @@ impl Catalog {
             }
             said.push('\n');
         }
-        digest(&SHA256, said.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        digest(&SHA256, said.as_bytes()).as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 }

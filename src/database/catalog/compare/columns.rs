@@ -11,7 +11,7 @@ impl Look<'_> {
         let on = self.after.parent(column).map(|parent| parent.kind);
         match on {
             Some(Kind::Table) => {
-                self.tell(Check::ColumnAdded, column, "is added: a prepared SELECT * fails once for each connection")
+                self.tell(Check::ColumnAdded, column, "is added: a prepared SELECT * fails once for each connection");
             }
             Some(Kind::Composite) => {
                 self.tell(
@@ -41,8 +41,6 @@ impl Look<'_> {
     pub(super) fn column_changed(&mut self, before: &Object, after: &Object, fact: &str) {
         match fact {
             "type" => self.column_type(before, after),
-            // It follows the type.
-            "base type" => {}
             "not null" if after.fact(fact) == "t" => {
                 self.tell(Check::NotNullSet, before, "takes no NULL any more: writes of NULL fail");
             }
@@ -53,7 +51,8 @@ impl Look<'_> {
                     "takes NULL now: readers may meet one that they do not expect",
                 );
             }
-            "not null" => {}
+            // What a domain is made of follows the type; a view's columns take whatever is in its tables.
+            "not null" | "base type" => {}
             "default" => self.default(before, after),
             "identity" => self.identity(before, after),
             "generated" => {
@@ -122,7 +121,11 @@ impl Look<'_> {
                 );
             }
             (true, _) => {
-                self.tell(Check::BehaviourChanged, before, format!("has a default now: inserts without it write {new}"))
+                self.tell(
+                    Check::BehaviourChanged,
+                    before,
+                    format!("has a default now: inserts without it write {new}"),
+                );
             }
             _ => self.tell(Check::BehaviourChanged, before, format!("has the default {new} and no longer {old}")),
         }
@@ -164,7 +167,7 @@ fn demands(column: &Object, on: Option<Kind>) -> Vec<(Check, String)> {
             "is new, must be written and has no default: inserts that do not know it fail".to_owned(),
         ));
     }
-    let base = column.facts.get("base type").map_or(column.fact("type"), String::as_str);
+    let base = column.facts.get("base type").map_or_else(|| column.fact("type"), String::as_str);
     if matches!(on, Some(Kind::Table | Kind::View | Kind::MaterializedView)) && !has_equality(base) {
         asked.push((
             Check::JsonAdded,

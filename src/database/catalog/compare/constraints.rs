@@ -36,19 +36,22 @@ impl Look<'_> {
             return;
         }
         let columns: Vec<Option<&Object>> = object.link("columns").split(',').map(|key| self.after.get(key)).collect();
-        let fresh = |column: &Option<&Object>| column.is_some_and(|column| !self.was_there(column));
-        let left_out = |column: &Option<&Object>| {
+        let fresh = |column: Option<&Object>| column.is_some_and(|column| !self.was_there(column));
+        let left_out = |column: Option<&Object>| {
             fresh(column)
                 && column.is_some_and(|column| column.fact("default").is_empty() && column.fact("not null") != "t")
         };
-        let numbered = |column: &Option<&Object>| fresh(column) && column.is_some_and(is_numbered);
+        let numbered = |column: Option<&Object>| fresh(column) && column.is_some_and(is_numbered);
         let nulls_differ = !object.fact("index").contains("NULLS NOT DISTINCT");
         // Who does not know a column leaves it NULL, or to its default: where that is never refused, nobody is.
         let harmless = match object.fact("type") {
-            "c" => columns.iter().all(fresh) && check_passes(object, &columns, columns.iter().all(left_out)),
-            "f" if object.fact("definition").contains("MATCH FULL") => columns.iter().all(left_out),
-            "f" => columns.iter().any(left_out),
-            _ => (nulls_differ && columns.iter().any(left_out)) || columns.iter().any(numbered),
+            "c" => {
+                columns.iter().copied().all(fresh)
+                    && check_passes(object, &columns, columns.iter().copied().all(left_out))
+            }
+            "f" if object.fact("definition").contains("MATCH FULL") => columns.iter().copied().all(left_out),
+            "f" => columns.iter().copied().any(left_out),
+            _ => (nulls_differ && columns.iter().copied().any(left_out)) || columns.iter().copied().any(numbered),
         };
         if harmless {
             return;
@@ -114,7 +117,7 @@ impl Look<'_> {
             ),
             // The column was told; what goes with it may still be what ON CONFLICT looks for.
             _ if columns_gone => {
-                self.tell(Check::UniqueDropped, object, "goes with its column: ON CONFLICT finds it no more")
+                self.tell(Check::UniqueDropped, object, "goes with its column: ON CONFLICT finds it no more");
             }
             _ => self.tell(
                 Check::UniqueDropped,

@@ -134,7 +134,7 @@ impl<'a> Look<'a> {
         }
         match object.kind {
             Kind::Schema => {
-                self.tell(Check::SchemaDropped, object, "is dropped with all that it holds: queries on it fail")
+                self.tell(Check::SchemaDropped, object, "is dropped with all that it holds: queries on it fail");
             }
             Kind::Table => self.tell(Check::TableDropped, object, "is dropped: queries on it fail"),
             Kind::Column => self.tell(Check::ColumnDropped, object, "is dropped: queries that name it fail"),
@@ -289,13 +289,15 @@ impl<'a> Look<'a> {
                     format!("is renamed to {}: it fires in another order", after.name),
                 );
             }
-            // Writes name unique constraints, in ON CONFLICT ON CONSTRAINT; others are named in errors, which versions may
-            // look into.
-            Kind::Constraint => self.tell(Check::ObjectRenamed, before, message),
-            // No query can name an index, a policy or an event trigger.
-            Kind::Index | Kind::Policy | Kind::EventTrigger => {}
-            // The role was told.
-            Kind::Right | Kind::DefaultRight | Kind::Member | Kind::Setting => {}
+            // No query can name an index, a policy or an event trigger; for the others the role was told.
+            Kind::Index
+            | Kind::Policy
+            | Kind::EventTrigger
+            | Kind::Right
+            | Kind::DefaultRight
+            | Kind::Member
+            | Kind::Setting => {}
+            // Also a constraint: writes name it in ON CONFLICT ON CONSTRAINT, or versions look for it in errors.
             _ => self.tell(Check::ObjectRenamed, before, message),
         }
     }
@@ -337,7 +339,7 @@ impl<'a> Look<'a> {
             }
             (Kind::EventTrigger, _) => self.tell(Check::BehaviourChanged, before, "changes: commands may be refused"),
             (Kind::Right | Kind::DefaultRight | Kind::Role | Kind::Setting, _) => {
-                self.right_changed(before, after, fact)
+                self.right_changed(before, after, fact);
             }
             _ => self.unhandled(before, after, fact),
         }

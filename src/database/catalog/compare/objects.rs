@@ -31,7 +31,7 @@ impl Look<'_> {
             }
             (Kind::Domain | Kind::Type, "default") => self.tell(Check::BehaviourChanged, before, "has another default"),
             (Kind::Type, "subtype" | "form") => {
-                self.tell(Check::TypeNarrowed, before, "is another type under the same name")
+                self.tell(Check::TypeNarrowed, before, "is another type under the same name");
             }
             _ => self.unhandled(before, after, fact),
         }
@@ -77,7 +77,7 @@ impl Look<'_> {
             }
             "result" => self.tell(Check::TypeWidened, before, format!("gives {new} and no longer {old}")),
             "form" => {
-                self.tell(Check::ObjectDropped, before, "is called in another way: function, procedure or aggregate")
+                self.tell(Check::ObjectDropped, before, "is called in another way: function, procedure or aggregate");
             }
             "arguments" if defaults(after) < defaults(before) => {
                 self.tell(Check::ObjectDropped, before, "asks for more arguments: calls that leave them out fail");
@@ -107,7 +107,7 @@ impl Look<'_> {
     pub(super) fn trigger_changed(&mut self, before: &Object, after: &Object, fact: &str) {
         match fact {
             "enabled" if after.fact(fact) == "D" => {
-                self.tell(Check::SettingsChanged, before, "is disabled: what it did is not done")
+                self.tell(Check::SettingsChanged, before, "is disabled: what it did is not done");
             }
             "enabled" if before.fact(fact) == "D" => self.trigger(after, "is enabled"),
             "enabled" => self.tell(Check::SettingsChanged, before, "fires in other sessions than before"),

@@ -9,10 +9,10 @@ impl Look<'_> {
         match object.kind {
             Kind::Right => self.revoked(object, object.fact("privileges")),
             Kind::DefaultRight => {
-                self.tell(Check::SettingsChanged, object, "is taken away: what is made from now on does not have it")
+                self.tell(Check::SettingsChanged, object, "is taken away: what is made from now on does not have it");
             }
             Kind::Member => {
-                self.tell(Check::RightsRevoked, object, "is no longer one, and has lost that role's rights")
+                self.tell(Check::RightsRevoked, object, "is no longer one, and has lost that role's rights");
             }
             Kind::Setting => self.setting(object, object.fact("value")),
             // It has no right left here, which was told of the rights.
@@ -32,7 +32,7 @@ impl Look<'_> {
                 }
             }
             (Kind::Role, _) if after.fact(fact) == "f" => {
-                self.tell(Check::RightsRevoked, before, format!("has {fact} no more"))
+                self.tell(Check::RightsRevoked, before, format!("has {fact} no more"));
             }
             (Kind::Role, "login" | "superuser" | "bypass rls" | "inherit") => {}
             (Kind::Setting, "value") => self.setting(after, before.fact("value")),

@@ -10,8 +10,6 @@ impl Look<'_> {
             (_, "persistence") if after.fact(fact) == "u" => {
                 self.tell(Check::BehaviourChanged, before, "is unlogged now: its rows are gone after a crash");
             }
-            // To be logged is only safer.
-            (_, "persistence") => {}
             (_, "rls" | "rls forced") => {
                 let word = if after.fact(fact) == "t" { "is put under" } else { "is no longer under" };
                 let message = format!("{word} row level security: writes are refused, or reads find other rows");
@@ -31,11 +29,11 @@ impl Look<'_> {
             (Kind::Table, "server" | "of type") => {
                 self.tell(Check::BehaviourChanged, before, "is a table of something else than before");
             }
-            // How it is stored.
-            (Kind::Table | Kind::MaterializedView, "options") => {}
+            // How it is stored; to be logged is only safer.
+            (Kind::Table | Kind::MaterializedView, "options") | (_, "persistence") => {}
             (Kind::View, "options") => self.view_options(before, after),
             (_, "definition") => {
-                self.tell(Check::BehaviourChanged, before, "is defined in another way: it may give other rows")
+                self.tell(Check::BehaviourChanged, before, "is defined in another way: it may give other rows");
             }
             (_, "writes") => self.writes(before, after),
             _ => self.unhandled(before, after, fact),

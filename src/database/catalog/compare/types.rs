@@ -24,8 +24,11 @@ pub(super) fn step(before: &str, after: &str) -> Step {
         _ => false,
     };
     let wider = match (old.as_str(), new.as_str()) {
-        ("smallint", "integer" | "bigint") | ("integer", "bigint") | ("real", "double precision") => true,
-        ("character varying", "text") | ("cidr", "inet") => true,
+        ("smallint", "integer" | "bigint")
+        | ("integer", "bigint")
+        | ("real", "double precision")
+        | ("character varying", "text")
+        | ("cidr", "inet") => true,
         ("text", "character varying") => new_size.is_empty(),
         (
             "character varying"
