@@ -234,7 +234,7 @@ fn project() -> Result<Project> {
     project.revision(
         "f6",
         "('d4', 'e5')",
-        "op.alter_column('t', 'c', new_column_name='d')\nop.drop_column('n', 'x')",
+        "op.alter_column('t', 'id', new_column_name='key')\nop.drop_column('n', 'x')",
         "",
     )?;
     Ok(project)
@@ -261,7 +261,7 @@ fn what_alembic_writes_is_of_the_revisions_that_do_it() -> Result<()> {
             ("d4", "opaque", "DO block"),
             ("e5", "columnDropped", "column public.t.old"),
             ("e5", "transactionControl", "transaction"),
-            ("f6", "columnRenamed", "column public.t.c"),
+            ("f6", "columnRenamed", "column public.t.id"),
         ]);
         assert_eq!(told, expected, "PER_MIGRATION={per_migration}: {}", script.text);
     }

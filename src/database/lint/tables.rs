@@ -107,6 +107,12 @@ impl Table<'_> {
         let check = match (violation.rule, violation.check) {
             (Rule::ChangingColumnType, _) => return self.type_change(action, part, new.is_some()),
             (Rule::BanNewWriteRestriction, _) => restriction(self.name, violation, action, words, new, news),
+            // The rule is also of what switches on, and of row security.
+            (Rule::BanDisableTrigger, _) => match action {
+                Action::DisableTrigger(_) | Action::DisableRule(_) => Some(Check::SettingsChanged),
+                Action::DisableRls(_) | Action::ForceRls(_) | Action::NoForceRls(_) => Some(Check::RowSecurity),
+                _ => None,
+            },
             (Rule::BanDropConstraint, _) => self.constraint_dropped(part, news),
             (Rule::AddingRequiredField, check) => {
                 check.filter(|_| !matches!(action, Action::AddColumn(add) if has_default(add)))
