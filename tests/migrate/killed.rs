@@ -105,8 +105,9 @@ async fn what_it_started_goes_with_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut case = Case::new(server, "k_group", folder.path(), &["a1"]).await?;
     // A shell that does not end when it is asked to, and has a program of its own.
-    case.migrator.command =
-        ["/bin/sh", "-c", "trap '' TERM; echo up > up; tail -f /dev/null > /dev/null 2>&1; true"].map(str::to_owned).to_vec();
+    case.migrator.command = ["/bin/sh", "-c", "trap '' TERM; echo up > up; tail -f /dev/null > /dev/null 2>&1; true"]
+        .map(str::to_owned)
+        .to_vec();
     case.calls = vec![vec![]];
     let stop = async {
         let there = async || Ok(std::fs::read_to_string(folder.path().join("up")));
