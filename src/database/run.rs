@@ -167,7 +167,7 @@ pub enum RunError {
         /// How the program ended.
         why: String,
         /// Why the database does not say.
-        source: Box<RunError>,
+        source: Box<Self>,
     },
 }
 

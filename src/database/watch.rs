@@ -74,7 +74,8 @@ impl Watch {
         let connection = Connection::open(url, OWN, ANSWER).await?;
         let asked = connection.value("tell the time", "SELECT pg_catalog.clock_timestamp()").await?;
         let since = literal(&asked.unwrap_or_default());
-        let own: String = own.iter().map(|process| format!(" AND a.pid <> {process}")).collect();
+        let own: Vec<String> = own.iter().map(|process| format!(" AND a.pid <> {process}")).collect();
+        let own = own.concat();
         let theirs = format!(
             "a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid(){own} \
              AND (a.application_name = {} OR (a.backend_start >= {since}::timestamptz AND a.usename = session_user \

@@ -214,7 +214,7 @@ pub(crate) fn fingerprint<'a>(
 
 /// What was told, a line for each.
 pub(crate) fn lines(news: &[News]) -> String {
-    news.iter().map(|news| format!("{:?} {}\n", news.stage, news.message)).collect()
+    news.iter().map(|news| format!("{:?} {}\n", news.stage, news.message)).collect::<Vec<_>>().concat()
 }
 
 /// The message of a run that failed cleanly.

@@ -77,8 +77,8 @@ async fn when_the_lock_is_lost_the_migrator_is_stopped() -> Result<()> {
         assert_eq!(case.value(holder).await?, "t");
         anyhow::Ok(())
     };
-    let ((ended, _), lost) = tokio::join!(case.run(), lose);
-    lost?;
+    let ((ended, _), done) = tokio::join!(case.run(), lose);
+    done?;
     let ended = ended?;
     let message = undone(&ended);
     assert!(message.contains("was stopped: the lock is lost: "), "{message}");

@@ -104,8 +104,8 @@ async fn others_are_left_alone() -> Result<()> {
         drop(user);
         ended
     };
-    let (waited, (ended, _)) = tokio::join!(waits, run);
-    waited?;
+    let (locked, (ended, _)) = tokio::join!(waits, run);
+    locked?;
     assert_eq!(ended?.outcome, Outcome::Migrated);
     Ok(())
 }

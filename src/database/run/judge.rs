@@ -79,8 +79,9 @@ pub(super) fn outcome(why: &str, before: &State, after: &State, left: &Left, las
         Left::Half(what) => {
             let last = last.map(|last| format!(". Something of {last} is there")).unwrap_or_default();
             let new = after.invalid.iter().filter(|index| !before.invalid.contains(index));
-            let drops: String =
+            let drops: Vec<String> =
                 new.map(|index| format!("drop the invalid index (DROP INDEX CONCURRENTLY {index}); ")).collect();
+            let drops = drops.concat();
             Outcome::HalfWay {
                 message: format!("{why}. It is left half-way: {what}{last}"),
                 remedy: format!(
