@@ -93,7 +93,8 @@ const INDEXES: &str =
     WHERE {users} AND {own:pg_class c} AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = ic.oid
       AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x'));";
 
-const TRIGGERS: &str = "SELECT 'trigger' AS kind, 'g' || g.oid AS key, 'c' || c.oid AS parent, quote_ident(g.tgname) AS name,
+const TRIGGERS: &str =
+    "SELECT 'trigger' AS kind, 'g' || g.oid AS key, 'c' || c.oid AS parent, quote_ident(g.tgname) AS name,
     replace(replace(pg_get_triggerdef(g.oid), ' ON ' || c.oid::regclass || ' ', ' '),
       'TRIGGER ' || quote_ident(g.tgname) || ' ', 'TRIGGER ') AS definition,
     g.tgenabled AS enabled, {since 13: g.tgparentid <> 0 AS \"@inherited\",} 'p' || g.tgfoid AS \"@function\"

@@ -89,7 +89,8 @@ impl Drop for Made {
         let thread = std::thread::Builder::new().name("remove-shadow".to_owned()).spawn(move || {
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 // What is not removed now is removed by the next run.
-                let removal = async { tokio::time::timeout(PATIENCE, take_over(&place, &name, number, &process)).await };
+                let removal =
+                    async { tokio::time::timeout(PATIENCE, take_over(&place, &name, number, &process)).await };
                 let _ = runtime.block_on(removal);
             }
             drop(done);
@@ -119,8 +120,8 @@ async fn remove_left_over(keeper: &Connection) -> Result<(), DatabaseError> {
         "SELECT objid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid::bigint = {LOCKS} AND objsubid = 2"
     );
     // The names first: whoever makes a database has locked its number before.
-    let named = format!("SELECT datname FROM pg_catalog.pg_database WHERE datname ~ '^{PREFIX}[0-9a-f]{{8}}$'");
-    let names = keeper.rows("look for temporary databases", &named).await?;
+    let question = format!("SELECT datname FROM pg_catalog.pg_database WHERE datname ~ '^{PREFIX}[0-9a-f]{{8}}$'");
+    let names = keeper.rows("look for temporary databases", &question).await?;
     let held = keeper.rows("look who uses temporary databases", &held).await?;
     let held: Vec<u32> = held.iter().filter_map(|row| row.get(0)?.parse().ok()).collect();
     for row in &names {
