@@ -39,14 +39,14 @@ pub(super) struct Trial<'a> {
 impl<'a> Trial<'a> {
     /// Makes a temporary database, and brings it to where the live one is.
     pub(super) async fn begin(errand: &'a Errand<'a>) -> Result<Self, GateError> {
-        let (noted, limit) = (errand.noted, errand.limit);
-        let shadow = Shadow::make(errand.live, errand.server, errand.from, noted, limit).await?;
+        let limit = errand.limit;
+        let shadow = Shadow::make(errand.live, errand.server, errand.from, errand.noted, limit).await?;
         let connection = Connection::open(shadow.address().url(), APPLICATION, limit).await?;
         let notes = shadow.notes().to_vec();
-        let first = catalog::read(&connection, noted).await?;
+        let first = catalog::read(&connection, errand.noted).await?;
         let mut trial = Self { errand, connection, first, notes, shadow };
         if errand.alembic {
-            if let Noted::Table(table) = noted {
+            if let Noted::Table(table) = errand.noted {
                 trial.probe(table).await?;
             }
             trial.history().await?;

@@ -120,8 +120,8 @@ async fn remove_left_over(keeper: &Connection) -> Result<(), DatabaseError> {
         "SELECT objid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid::bigint = {LOCKS} AND objsubid = 2"
     );
     // The names first: whoever makes a database has locked its number before.
-    let named = format!("SELECT datname FROM pg_catalog.pg_database WHERE datname ~ '^{PREFIX}[0-9a-f]{{8}}$'");
-    let names = keeper.rows("look for temporary databases", &named).await?;
+    let question = format!("SELECT datname FROM pg_catalog.pg_database WHERE datname ~ '^{PREFIX}[0-9a-f]{{8}}$'");
+    let names = keeper.rows("look for temporary databases", &question).await?;
     let held = keeper.rows("look who uses temporary databases", &held).await?;
     let held: Vec<u32> = held.iter().filter_map(|row| row.get(0)?.parse().ok()).collect();
     for row in &names {
