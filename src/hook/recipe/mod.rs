@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::api::UpgradePolicy;
 
-mod database;
 mod engine;
+mod migrate;
 mod objects;
 mod rights;
 #[cfg(test)]

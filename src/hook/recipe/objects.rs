@@ -14,7 +14,7 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::rights::Rights;
-use super::{Crds, Part, Purpose, Recipe, Stage, database};
+use super::{Crds, Part, Purpose, Recipe, Stage, migrate};
 use crate::api::duration;
 
 /// The longest name that a Job may have: its pods carry it as a label.
@@ -62,7 +62,7 @@ pub(super) fn arguments(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
         (Purpose::Presync, None) => {}
         (Purpose::Verify, _) => arguments.push("--wait".to_owned()),
     }
-    arguments.extend(database::arguments(recipe, purpose));
+    arguments.extend(migrate::arguments(recipe, purpose));
     arguments.extend(["--timeout".to_owned(), format!("{}m", patience(recipe, purpose))]);
     arguments
 }
@@ -78,7 +78,7 @@ fn patience(recipe: &Recipe, purpose: Purpose) -> i64 {
         let given = cron_job.timeout.as_deref().and_then(|text| duration(text).ok());
         given.map_or(STARTED_JOB_MINUTES, |time| (time.as_secs() + 59) / 60)
     });
-    PRESYNC_MINUTES + minutes.sum::<i64>() + database::minutes(recipe, purpose)
+    PRESYNC_MINUTES + minutes.sum::<i64>() + migrate::minutes(recipe, purpose)
 }
 
 /// How long the Job may take, in minutes: with the time that it needs to start, and the program to say what it waits for.
@@ -192,15 +192,13 @@ fn pod(recipe: &Recipe, purpose: Purpose) -> PodSpec {
     let needs = if migrates { MIGRATOR_NEEDS } else { OWN_NEEDS };
     let main = container(purpose.as_str(), other.unwrap_or(&recipe.image), arguments(recipe, purpose), needs);
     let mounts = other.map(|_| program(true));
-    let mounts: Vec<_> = mounts
-        .into_iter()
-        .chain(migrates.then(|| mount(TEMPORARY_VOLUME, database::TEMPORARY_FOLDER, false)))
-        .collect();
+    let mounts: Vec<_> =
+        mounts.into_iter().chain(migrates.then(|| mount(TEMPORARY_VOLUME, migrate::TEMPORARY_FOLDER, false))).collect();
     let volumes: Vec<_> = mounts.iter().map(|mount| volume(&mount.name)).collect();
     let main = Container {
         command: other.map(|_| vec![PROGRAM.to_owned()]),
         volume_mounts: Some(mounts).filter(|mounts| !mounts.is_empty()),
-        env: database::environment(recipe, purpose),
+        env: migrate::environment(recipe, purpose),
         ..main
     };
     let install = other.map(|_| {
@@ -284,5 +282,5 @@ fn remarks(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
         (!before && asks_for_files, "The policy's HTTP checks read certificates from files (caFile): mount them here."),
     ];
     let remarks = remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark.to_owned());
-    remarks.chain(database::remarks(recipe, purpose)).collect()
+    remarks.chain(migrate::remarks(recipe, purpose)).collect()
 }
