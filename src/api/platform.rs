@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::database::PlatformDatabase;
+use super::PlatformDatabase;
 use super::preparation::PlatformPreparation;
 
 /// One install of a platform: what runs in its namespace, what is on its way and what was completed before.

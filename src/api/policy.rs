@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::database::DatabaseSpec;
+use super::DatabaseSpec;
 use super::preconditions::{CrdSeverity, FreezeWindowSpec, PreconditionSpec, VerifySpec};
 use crate::domain::policy::{Mode, OnNotYet, OnUnavailable, VersionSource};
 
