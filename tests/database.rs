@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use upgrade_guard::controller::Install;
-use upgrade_guard::controller::database::Databases;
+use upgrade_guard::controller::revision::Databases;
 use upgrade_guard::database::connection::{Connection, DatabaseError};
 use upgrade_guard::database::revision::{Noted, Revision, RevisionError, TABLE, read, revision, width};
 use upgrade_guard::database::url::DatabaseUrl;

@@ -2,18 +2,18 @@
 //! what it refused.
 //!
 //! [`lease`] tells who leads; [`run`] follows the index and writes what [`status`] says; [`pods`] adds the image digests
-//! that really run; [`recorder`] takes refusals from the reviews; [`holds`] lets go what is held; [`database`] reads the schema's revision; [`events`] tells people.
+//! that really run; [`recorder`] takes refusals from the reviews; [`holds`] lets go what is held; [`revision`] reads the schema's revision; [`events`] tells people.
 
 use std::time::Duration;
 
 use crate::api::PlatformStatus;
 
-pub mod database;
 pub mod events;
 pub mod holds;
 pub mod lease;
 pub mod pods;
 pub mod recorder;
+pub mod revision;
 pub mod run;
 pub mod skew;
 pub mod status;

@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use super::database::{Databases, noted};
 use super::events::{Events, platform_reference, workload_reference};
 use super::holds;
 use super::pods::NamespacePods;
+use super::revision::{Databases, noted};
 use super::skew::skew;
 use super::status::{About, Advanced, PodImages, Sight, Told, advance, orphaned};
 use super::{Install, Observer};
