@@ -52,14 +52,8 @@ pub struct Args {
     #[arg(long)]
     take_over: bool,
 
-    /// Do not migrate the database, although the policy says how: another Job does (`upgrade-guard migrate`).
-    #[arg(long)]
-    skip_migrations: bool,
-
-    /// Undo migrations, down to the revision that the target needs. Only where the policy allows it
-    /// (spec.database.migrations.downgrade), in an image that has them, after the preconditions of an upgrade.
-    #[arg(long, conflicts_with = "skip_migrations")]
-    rollback: bool,
+    #[command(flatten)]
+    migrations: Migrations,
 
     /// Show what would be done, and change nothing.
     #[arg(long)]
@@ -72,6 +66,19 @@ pub struct Args {
     /// How to print what it does.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+}
+
+/// What is done with the database, where the policy says how it is migrated.
+#[derive(Debug, clap::Args)]
+struct Migrations {
+    /// Do not migrate the database, although the policy says how: something else does, such as `upgrade-guard migrate`.
+    #[arg(long)]
+    skip_migrations: bool,
+
+    /// Undo migrations, down to the revision that the target needs. Only where the policy allows it
+    /// (spec.database.migrations.downgrade), in an image that has them, after the preconditions of an upgrade.
+    #[arg(long, conflicts_with = "skip_migrations")]
+    rollback: bool,
 }
 
 /// Where the upgrade goes. What is given in several ways must be the same.
@@ -134,7 +141,7 @@ fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended>
             release: release.and_then(|release| releases.iter().find(|known| known.name == release.spec.version)),
             schema_revision: release.and_then(|release| release.spec.schema_revision.clone()),
             database: args.database(&governed)?,
-            rollback: args.rollback,
+            rollback: args.migrations.rollback,
             image: own_image(&client).await,
             target,
             crds: &args.crds,
@@ -143,7 +150,7 @@ fn prepared(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Ended>
             by: who(&client).await,
             deadline: args.timeout.unsigned_abs(),
         };
-        Ok(presync::run(&client, &errand, printer).await?)
+        Ok(Box::pin(presync::run(&client, &errand, printer)).await?)
     })
 }
 
@@ -152,7 +159,7 @@ impl Args {
     fn database(&self, governed: &Governed) -> anyhow::Result<Database> {
         let Some(spec) = &governed.spec.database else { return Ok(Database::None) };
         let environment = |name: &str| std::env::var(name).ok();
-        if let Some(migrations) = spec.migrations.as_ref().filter(|_| !self.skip_migrations) {
+        if let Some(migrations) = spec.migrations.as_ref().filter(|_| !self.migrations.skip_migrations) {
             let keeper = std::env::current_exe().context("cannot tell where this program is")?;
             let settings = Settings::read(spec, migrations, Some(keeper), environment);
             let settings = settings.context("the database cannot be migrated (--skip-migrations leaves that out)")?;

@@ -89,7 +89,7 @@ pub fn noted(old: Option<&PlatformDatabase>, seen: &Seen, now: Timestamp) -> Opt
         return (new != old).then_some(new);
     }
     let is_old = old.observed.as_ref().is_none_or(|observed| now.duration_since(observed.0) >= RENEWED_AFTER);
-    (new != old || is_old).then(|| PlatformDatabase { observed: Some(Time(now)), ..new })
+    (new != old || is_old).then_some(PlatformDatabase { observed: Some(Time(now)), ..new })
 }
 
 #[cfg(test)]

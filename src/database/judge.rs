@@ -46,19 +46,18 @@ pub fn judge_after_run(
     let mut expired = BTreeSet::new();
     for finding in findings {
         match severity(&finding, spec, tried) {
-            Severity::Off => continue,
+            Severity::Off => {}
             Severity::Warn => judged.warned.push(finding),
             Severity::Error => {
                 let hash = finding.hash();
                 let matching: Vec<usize> =
                     (0..spec.waivers.len()).filter(|index| covers(&spec.waivers[*index], &finding, &hash)).collect();
                 let holds = |index: &&usize| spec.waivers[**index].expires.as_ref().is_none_or(|until| until.0 > now);
-                match matching.iter().find(holds) {
-                    Some(index) => judged.waived.push((finding, spec.waivers[*index].clone())),
-                    None => {
-                        expired.extend(matching.iter().copied());
-                        judged.refused.push(finding);
-                    }
+                if let Some(index) = matching.iter().find(holds) {
+                    judged.waived.push((finding, spec.waivers[*index].clone()));
+                } else {
+                    expired.extend(matching.iter().copied());
+                    judged.refused.push(finding);
                 }
                 used.extend(matching);
             }

@@ -28,8 +28,9 @@ pub(super) fn xml(report: &Report) -> String {
             cases.concat()
         );
     }
-    let told: String =
-        notes(report).iter().map(|note| format!("<!-- {} -->\n", escape(note).replace("--", "- -"))).collect();
+    let told = notes(report)
+        .iter()
+        .fold(String::new(), |told, note| format!("{told}<!-- {} -->\n", escape(note).replace("--", "- -")));
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{told}<testsuites name=\"upgrade-guard lint\" tests=\"{tests}\" \
          failures=\"{failures}\">\n{suites}</testsuites>\n"

@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
         ..Context::default()
     };
     if let Some(table) = revision_table {
-        context.version_table = table.rsplit('.').next().unwrap_or(&table).to_owned();
+        table.rsplit('.').next().unwrap_or(&table).clone_into(&mut context.version_table);
     }
     let (mut findings, mut notes) = (Vec::new(), Vec::new());
     for source in &args.files {

@@ -71,7 +71,8 @@ pub(super) fn controls(statements: &[Statement], notes: &[bool], under: &[Option
     let segments: BTreeSet<Option<usize>> = under.iter().copied().collect();
     for segment in segments {
         let of: Vec<usize> = (0..statements.len()).filter(|index| under[*index] == segment).collect();
-        let noted = of.iter().rposition(|index| notes[*index]).unwrap_or(if segment.is_some() { of.len() } else { 0 });
+        let noted =
+            of.iter().rposition(|index| notes[*index]).unwrap_or_else(|| if segment.is_some() { of.len() } else { 0 });
         let mut committed = None;
         for (position, index) in of.iter().copied().enumerate().filter(|(_, index)| is_control(&statements[*index])) {
             let said = statements[index].text.trim_end_matches(';').trim_end();

@@ -7,9 +7,10 @@ use crate::database::check::Check;
 pub const fn of(check: Check) -> &'static str {
     match check {
         Check::ColumnDropped => "it goes, and versions that read or write it fail: drop it in a later release",
-        Check::TableDropped => "it goes, and versions that use it fail: drop it in a later release",
         Check::SchemaDropped => "it goes, and everything in it",
-        Check::ObjectDropped => "it goes, and versions that use it fail: drop it in a later release",
+        Check::TableDropped | Check::ObjectDropped => {
+            "it goes, and versions that use it fail: drop it in a later release"
+        }
         Check::ColumnRenamed => {
             "it gets another name, and versions that use the old one fail: add a column and write both"
         }

@@ -314,12 +314,11 @@ fn of_targets(statement: &Statement) -> Vec<Check> {
 
 /// What to call a statement that names nothing.
 fn nameless(statement: &Statement, targets: &[Target]) -> String {
-    match targets.first() {
-        Some(target) => target.object(),
-        None => {
-            let words: Vec<&str> = statement.words.iter().take(4).map(|word| word.text.as_str()).collect();
-            format!("statement {}", words.join(" "))
-        }
+    if let Some(target) = targets.first() {
+        target.object()
+    } else {
+        let words: Vec<&str> = statement.words.iter().take(4).map(|word| word.text.as_str()).collect();
+        format!("statement {}", words.join(" "))
     }
 }
 

@@ -127,8 +127,8 @@ impl Statement {
         reader.skip(&[verb]);
         let tables = |names: Vec<Name>| names.into_iter().map(Target::table).collect();
         match verb {
-            "alter" | "create" | "drop" => self.defined(verb, reader),
-            "comment" | "refresh" | "reindex" | "grant" | "revoke" => self.mentioned(verb, reader),
+            "alter" | "create" | "drop" => defined(verb, reader),
+            "comment" | "refresh" | "reindex" | "grant" | "revoke" => mentioned(verb, reader),
             "truncate" | "lock" | "cluster" | "vacuum" | "copy" | "analyze" => {
                 reader.parentheses();
                 reader.skip(&["table", "only", "full", "verbose", "freeze", "analyze"]);
@@ -136,67 +136,6 @@ impl Statement {
             }
             _ => tables(self.written(schema)),
         }
-    }
-
-    fn defined(&self, verb: &str, mut reader: Reader<'_>) -> Vec<Target> {
-        let is_temporary = ["temp", "temporary"].contains(&reader.peek(0));
-        reader.skip(BEFORE);
-        if let Some(noun) = OF_TABLES.iter().find(|noun| reader.peek(0) == **noun) {
-            reader.skip(&[noun]);
-            reader.skip(AFTER);
-            let own = reader.part().unwrap_or_default();
-            if *noun == "rule" && verb == "create" {
-                reader.after("to")
-            } else {
-                reader.after("on")
-            };
-            let name = reader.name();
-            let of = |name| Target { noun, class: Class::Relation, name, of_table: Some(own) };
-            return name.map(of).into_iter().collect();
-        }
-        let Some((_, noun, class)) = NOUNS.iter().find(|(words, ..)| reader.take(words)) else { return Vec::new() };
-        reader.skip(AFTER);
-        if *noun == "index" && verb == "create" {
-            let own = if reader.peek(0) == "on" { String::new() } else { reader.part().unwrap_or_default() };
-            reader.after("on");
-            reader.skip(&["only"]);
-            let of = |name| Target { noun, class: Class::Relation, name, of_table: Some(own) };
-            return reader.name().map(of).into_iter().collect();
-        }
-        let names = if verb == "drop" { reader.names() } else { reader.name().into_iter().collect() };
-        let target = |mut name: Name| {
-            if is_temporary {
-                "pg_temp".clone_into(&mut name.schema);
-            }
-            Target { noun, class: *class, name, of_table: None }
-        };
-        names.into_iter().map(target).collect()
-    }
-
-    /// What comes after ON, or after the noun.
-    fn mentioned(&self, verb: &str, mut reader: Reader<'_>) -> Vec<Target> {
-        let names = match verb {
-            "refresh" | "reindex" => {
-                reader.parentheses();
-                reader.skip(&[
-                    "materialized",
-                    "view",
-                    "index",
-                    "table",
-                    "schema",
-                    "database",
-                    "system",
-                    "concurrently",
-                ]);
-                reader.name().into_iter().collect()
-            }
-            _ if !reader.after("on") => Vec::new(),
-            _ => {
-                reader.skip(&["table", "column"]);
-                reader.names()
-            }
-        };
-        names.into_iter().map(Target::table).collect()
     }
 
     /// The tables that it writes rows of, also in a WITH.
@@ -222,4 +161,56 @@ pub(super) fn name_of(node: &squawk_syntax::SyntaxNode, schema: &str) -> Option<
     let mut reader = Reader::new(&words, schema);
     reader.skip(&["only", "("]);
     reader.name()
+}
+
+fn defined(verb: &str, mut reader: Reader<'_>) -> Vec<Target> {
+    let is_temporary = ["temp", "temporary"].contains(&reader.peek(0));
+    reader.skip(BEFORE);
+    if let Some(noun) = OF_TABLES.iter().find(|noun| reader.peek(0) == **noun) {
+        reader.skip(&[noun]);
+        reader.skip(AFTER);
+        let own = reader.part().unwrap_or_default();
+        if *noun == "rule" && verb == "create" {
+            reader.after("to")
+        } else {
+            reader.after("on")
+        };
+        let name = reader.name();
+        let of = |name| Target { noun, class: Class::Relation, name, of_table: Some(own) };
+        return name.map(of).into_iter().collect();
+    }
+    let Some((_, noun, class)) = NOUNS.iter().find(|(words, ..)| reader.take(words)) else { return Vec::new() };
+    reader.skip(AFTER);
+    if *noun == "index" && verb == "create" {
+        let own = if reader.peek(0) == "on" { String::new() } else { reader.part().unwrap_or_default() };
+        reader.after("on");
+        reader.skip(&["only"]);
+        let of = |name| Target { noun, class: Class::Relation, name, of_table: Some(own) };
+        return reader.name().map(of).into_iter().collect();
+    }
+    let names = if verb == "drop" { reader.names() } else { reader.name().into_iter().collect() };
+    let target = |mut name: Name| {
+        if is_temporary {
+            "pg_temp".clone_into(&mut name.schema);
+        }
+        Target { noun, class: *class, name, of_table: None }
+    };
+    names.into_iter().map(target).collect()
+}
+
+/// What comes after ON, or after the noun.
+fn mentioned(verb: &str, mut reader: Reader<'_>) -> Vec<Target> {
+    let names = match verb {
+        "refresh" | "reindex" => {
+            reader.parentheses();
+            reader.skip(&["materialized", "view", "index", "table", "schema", "database", "system", "concurrently"]);
+            reader.name().into_iter().collect()
+        }
+        _ if !reader.after("on") => Vec::new(),
+        _ => {
+            reader.skip(&["table", "column"]);
+            reader.names()
+        }
+    };
+    names.into_iter().map(Target::table).collect()
 }

@@ -46,7 +46,7 @@ impl Table<'_> {
                 seen |= violation.check != Some(Check::NoLockTimeout);
                 checks.extend(self.of_violation(violation, &action, &part, &words, news));
             }
-            checks.extend(self.own(&action));
+            checks.extend(own(&action));
             if checks.is_empty() && !seen {
                 checks.push(Check::Unhandled);
             }
@@ -117,8 +117,6 @@ impl Table<'_> {
             (Rule::AddingRequiredField, check) => {
                 check.filter(|_| !matches!(action, Action::AddColumn(add) if has_default(add)))
             }
-            // What is not there yet is not scanned; what it holds is only NULL.
-            (_, check @ Some(Check::ConstraintScans)) => check,
             (_, Some(Check::DefaultDropped)) => {
                 new.is_none_or(|column| column.is_required).then_some(Check::DefaultDropped)
             }
@@ -165,45 +163,6 @@ impl Table<'_> {
         check.into_iter().chain(rewrites).collect()
     }
 
-    /// What squawk has no rule for.
-    fn own(&self, action: &Action) -> Vec<Check> {
-        match action {
-            Action::AddColumn(add) => {
-                let ty = type_of(add);
-                let is_identity = add.constraints().any(|constraint| {
-                    matches!(&constraint, Constraint::GeneratedConstraint(generated)
-                        if words(generated.syntax()).iter().any(|word| word.text == "identity"))
-                });
-                let serial = is_serial(&ty).then_some([Check::SerialAdded, Check::TableRewritten]);
-                let json = (ty == "json" || ty.starts_with("json[")).then_some(Check::JsonAdded);
-                let identity = is_identity.then_some(Check::TableRewritten);
-                serial.into_iter().flatten().chain(json).chain(identity).collect()
-            }
-            Action::SetLogged(_) | Action::SetUnlogged(_) | Action::SetTablespace(_) | Action::SetAccessMethod(_) => {
-                vec![Check::TableRewritten]
-            }
-            Action::AttachPartition(_) | Action::MergePartitions(_) | Action::SplitPartition(_) => {
-                vec![Check::HeavyLock]
-            }
-            Action::DetachPartition(_) | Action::NoInheritTable(_) => vec![Check::PartitionDetached],
-            Action::InheritTable(_) => vec![Check::BehaviourChanged],
-            Action::EnableTrigger(_)
-            | Action::EnableAlwaysTrigger(_)
-            | Action::EnableReplicaTrigger(_)
-            | Action::EnableRule(_)
-            | Action::EnableAlwaysRule(_)
-            | Action::EnableReplicaRule(_) => vec![Check::TriggerAdded],
-            Action::DisableRule(_) => vec![Check::SettingsChanged],
-            Action::OwnerTo(_) => vec![Check::RightsRevoked],
-            Action::AlterColumn(alter) => match alter.option() {
-                Some(Option_::AddGenerated(_)) => vec![Check::IdentityChanged],
-                Some(Option_::Restart(_) | Option_::SetSequenceOption(_)) => vec![Check::BehaviourChanged],
-                _ => vec![],
-            },
-            _ => vec![],
-        }
-    }
-
     fn note(&self, action: &Action, part: &Part, words: &[Word], news: &mut News) {
         match (action, part) {
             (Action::AddColumn(add), Part::Column(column)) => {
@@ -232,7 +191,7 @@ impl Table<'_> {
                 news.rename_column(self.name, column, &to);
             }
             (Action::AddConstraint(_), Part::Constraint(name)) if !name.is_empty() => {
-                news.add_constraint(self.name, name)
+                news.add_constraint(self.name, name);
             }
             _ => {}
         }
@@ -303,7 +262,7 @@ pub(super) fn is_of_new_columns(table: &Name, words: &[Word], news: &News) -> bo
     let mut count = 0;
     loop {
         let Some(column) = inner.next() else { return false };
-        if !news.column(table, &column.text).is_some_and(|column| !column.has_default) {
+        if news.column(table, &column.text).is_none_or(|column| column.has_default) {
             return false;
         }
         count += 1;
@@ -362,5 +321,44 @@ fn is_harmless(action: &Action) -> bool {
         | Action::OfType(_)
         | Action::NotOf(_) => true,
         _ => false,
+    }
+}
+
+/// What squawk has no rule for.
+fn own(action: &Action) -> Vec<Check> {
+    match action {
+        Action::AddColumn(add) => {
+            let ty = type_of(add);
+            let is_identity = add.constraints().any(|constraint| {
+                matches!(&constraint, Constraint::GeneratedConstraint(generated)
+                    if words(generated.syntax()).iter().any(|word| word.text == "identity"))
+            });
+            let serial = is_serial(&ty).then_some([Check::SerialAdded, Check::TableRewritten]);
+            let json = (ty == "json" || ty.starts_with("json[")).then_some(Check::JsonAdded);
+            let identity = is_identity.then_some(Check::TableRewritten);
+            serial.into_iter().flatten().chain(json).chain(identity).collect()
+        }
+        Action::SetLogged(_) | Action::SetUnlogged(_) | Action::SetTablespace(_) | Action::SetAccessMethod(_) => {
+            vec![Check::TableRewritten]
+        }
+        Action::AttachPartition(_) | Action::MergePartitions(_) | Action::SplitPartition(_) => {
+            vec![Check::HeavyLock]
+        }
+        Action::DetachPartition(_) | Action::NoInheritTable(_) => vec![Check::PartitionDetached],
+        Action::InheritTable(_) => vec![Check::BehaviourChanged],
+        Action::EnableTrigger(_)
+        | Action::EnableAlwaysTrigger(_)
+        | Action::EnableReplicaTrigger(_)
+        | Action::EnableRule(_)
+        | Action::EnableAlwaysRule(_)
+        | Action::EnableReplicaRule(_) => vec![Check::TriggerAdded],
+        Action::DisableRule(_) => vec![Check::SettingsChanged],
+        Action::OwnerTo(_) => vec![Check::RightsRevoked],
+        Action::AlterColumn(alter) => match alter.option() {
+            Some(Option_::AddGenerated(_)) => vec![Check::IdentityChanged],
+            Some(Option_::Restart(_) | Option_::SetSequenceOption(_)) => vec![Check::BehaviourChanged],
+            _ => vec![],
+        },
+        _ => vec![],
     }
 }

@@ -40,6 +40,7 @@ fn word(text: &str) -> Word {
 }
 
 /// A name, where one is said with its schema.
+#[allow(clippy::struct_field_names, reason = "a name has a schema and a name")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) schema: String,

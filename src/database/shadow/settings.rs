@@ -1,5 +1,7 @@
 //! What a database has besides its schema: encoding, collation and settings of its own.
 
+use std::fmt::Write as _;
+
 use super::super::connection::{Connection, DatabaseError, literal, quoted};
 
 /// Settings whose value is a list of names, and is kept as it is written: quoted once more, it would be one name
@@ -31,7 +33,8 @@ pub(super) async fn create(model: &Connection, name: &str, elsewhere: bool) -> R
     let mut create = format!("CREATE DATABASE {} TEMPLATE template0", quoted(name));
     let mut with = |option: &str, value: Option<&str>| {
         if let Some(value) = value {
-            create.push_str(&format!(" {option} {}", literal(value)));
+            // Writing to a text cannot fail.
+            let _ = write!(create, " {option} {}", literal(value));
         }
     };
     with("ENCODING", says(0));

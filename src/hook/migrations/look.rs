@@ -148,7 +148,7 @@ impl Look<'_> {
         let Settings { spec, migrator, .. } = self.settings;
         match &spec.revision_files {
             Some(folder) => {
-                let directory = migrator.directory.as_deref().unwrap_or(Path::new("."));
+                let directory = migrator.directory.as_deref().unwrap_or_else(|| Path::new("."));
                 graph::files::read(&directory.join(folder))
             }
             None => graph::alembic::read(migrator, ANSWER).await,
@@ -227,7 +227,7 @@ impl Look<'_> {
                 return Err(Refusal::of(Exit::Policy, &why));
             }
         }
-        self.placed(&outlook.graph, &mut findings);
+        placed(&outlook.graph, &mut findings);
         let tried: BTreeSet<String> =
             if outlook.tried.shadow { steps.iter().cloned().collect() } else { BTreeSet::new() };
         outlook.judged = judge_after_run(findings, &self.settings.spec, self.now, &tried);
@@ -251,14 +251,14 @@ impl Look<'_> {
         lines.extend(outlook.judged.waivers_to_paste().lines().map(str::to_owned));
         Err(Refusal { exit: Exit::Policy, lines })
     }
+}
 
-    /// Says in which file a revision is, where nobody said it.
-    fn placed(&self, graph: &Graph, findings: &mut [Finding]) {
-        for finding in findings.iter_mut().filter(|finding| finding.place.is_none()) {
-            let migration = finding.revision.as_deref().and_then(|id| graph.get(id));
-            let file = migration.and_then(|migration| migration.file.clone());
-            finding.place = file.map(|file| Place { file, line: None });
-        }
+/// Says in which file a revision is, where nobody said it.
+fn placed(graph: &Graph, findings: &mut [Finding]) {
+    for finding in findings.iter_mut().filter(|finding| finding.place.is_none()) {
+        let migration = finding.revision.as_deref().and_then(|id| graph.get(id));
+        let file = migration.and_then(|migration| migration.file.clone());
+        finding.place = file.map(|file| Place { file, line: None });
     }
 }
 

@@ -18,7 +18,7 @@ pub fn may(policy: &Policy, view: &View, target: &Target, spec: &RevisionSpec, n
     for need in &spec.needs {
         let least = parse(&need.version).ok_or_else(|| format!("'{}' is no version", need.version))?;
         let need = component(policy, view, &ComponentNeed { name: need.component.clone(), least });
-        met(need)?;
+        met(&need)?;
     }
     if spec.phase != Some(Phase::Contract) {
         return Ok(());
@@ -49,7 +49,7 @@ pub fn unseen(spec: &RevisionSpec) -> Result<(), String> {
     Err("which pods run cannot be told without the cluster".to_owned())
 }
 
-fn met(need: Need) -> Result<(), String> {
+fn met(need: &Need) -> Result<(), String> {
     if need.state == State::Met { Ok(()) } else { Err(format!("it waits for {need}")) }
 }
 

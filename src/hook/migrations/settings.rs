@@ -118,7 +118,7 @@ impl Settings {
         let time = |field, text: &Option<String>, default| match text {
             None => Ok(default),
             Some(text) => duration(text)
-                .map(|time| time.unsigned_abs())
+                .map(jiff::SignedDuration::unsigned_abs)
                 .map_err(|message| SettingsError::Duration { field, message: message.clone() }),
         };
         Ok(Self {

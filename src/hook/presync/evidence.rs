@@ -31,6 +31,8 @@ impl Work<'_> {
     pub(super) async fn evidence(&self, log: &mut Log<'_>, running: &[FoundComponent]) -> Evidence {
         match self.way {
             Way::Up => {}
+            // Undoing migrations asks for as much as an upgrade.
+            Way::Back if self.errand.rollback => {}
             Way::Patch => {
                 log.end(STEP, Stage::Done, "not asked for: nothing goes to a higher line".to_owned());
                 return Evidence::NONE;

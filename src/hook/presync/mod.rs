@@ -1,8 +1,8 @@
 //! `presync`: what has to be there before a sync. Each step can be done again, so that a run that was killed and one that
 //! was not end in the same state.
 //!
-//! 1. The target, and whether the rules can ever let it. 2. Every precondition, not only the first that fails. 3. What the
-//! pending migrations would do. 4. The CRDs. 5. The migrations.
+//! The target, and whether the rules can ever let it; every precondition, not only the first that fails; what the pending
+//! migrations would do; the CRDs; the migrations.
 //!
 //! What it found and did is on the `Platform`, where `UG-PRECONDITION`, `UG-CRD` and `UG-SCHEMA` look for it.
 
@@ -91,11 +91,11 @@ pub async fn run(client: &Client, errand: &Errand<'_>, report: &mut dyn Report) 
     };
     let running = target::running(errand.policy, &view);
     let ledger = Ledger::new(client.clone());
-    let way = if errand.rollback { Way::Up } else { errand.target.way(errand.policy, &view) };
+    let way = errand.target.way(errand.policy, &view);
     let work = Work { client, errand, ledger, view: &view, run: &run, way, now, began: Instant::now() };
     work.note(&mut |status| run.begin(status, &running, now)).await?;
     let mut log = Log { report, steps: vec![], last: String::new() };
-    let worked = tokio::time::timeout(errand.deadline, work.all(&mut log, &running)).await;
+    let worked = tokio::time::timeout(errand.deadline, Box::pin(work.all(&mut log, &running))).await;
     let (exit, mut result) = worked.unwrap_or_else(|_| {
         let late = format!("not done within {} s; last: {}", errand.deadline.as_secs(), log.last);
         log.end("deadline", Stage::Failed, late);
@@ -168,7 +168,6 @@ struct Work<'a> {
     ledger: Ledger,
     view: &'a View,
     run: &'a Run,
-    /// Undoing migrations asks for as much as an upgrade.
     way: Way,
     now: Timestamp,
     began: Instant,
@@ -178,7 +177,7 @@ impl Work<'_> {
     async fn all(&self, log: &mut Log<'_>, running: &[crate::api::FoundComponent]) -> (Exit, record::Result) {
         let Errand { policy, target, .. } = self.errand;
         log.end("target", Stage::Done, target.described(policy, self.view));
-        let impossible = target.impossible(policy, self.view, self.now);
+        let impossible = target.impossible(policy, self.view, self.now, self.errand.rollback);
         if !impossible.is_empty() {
             for reason in impossible {
                 log.end("target", Stage::Refused, reason);
@@ -192,33 +191,19 @@ impl Work<'_> {
         }
         let (exit, result) = match self.brought_about(log).await {
             Ok(crds) => (Exit::Done, record::Result { crds: Some(crds), ..outcome(PreparationOutcome::Prepared) }),
-            Err(problem) => self.stopped(problem, log),
+            Err(problem) => stopped(problem, log),
         };
         (exit, record::Result { preconditions: evidence.found, ..result })
     }
 
     /// The schema and the CRDs. Nothing of either is changed before both were looked at, as far as that is possible.
     async fn brought_about(&self, log: &mut Log<'_>) -> Result<Vec<PlatformCrd>, (&'static str, Problem)> {
-        let pending = self.schema(log).await.map_err(|problem| (look::STEP, problem))?;
+        let pending = Box::pin(self.schema(log)).await.map_err(|problem| (look::STEP, problem))?;
         let crds = self.crds(log).await.map_err(|problem| (crds::STEP, problem))?;
         if let Some(pending) = pending {
-            self.migrate(&pending, log).await.map_err(|problem| (migrations::run::STEP, problem))?;
+            Box::pin(self.migrate(&pending, log)).await.map_err(|problem| (migrations::run::STEP, problem))?;
         }
         Ok(crds)
-    }
-
-    fn stopped(&self, (step, problem): (&'static str, Problem), log: &mut Log<'_>) -> (Exit, record::Result) {
-        let Problem { exit, lines, told } = problem;
-        let refused = matches!(exit, Exit::Policy | Exit::Evidence | Exit::Versions);
-        let stage = if refused { Stage::Refused } else { Stage::Failed };
-        for line in lines {
-            if told {
-                log.note(step, false, clipped(&line));
-            } else {
-                log.end(step, stage, line);
-            }
-        }
-        (exit, outcome(if refused { PreparationOutcome::Refused } else { PreparationOutcome::Failed }))
     }
 
     /// Changes the `Platform`, unless this is a dry run.
@@ -233,4 +218,19 @@ impl Work<'_> {
     fn platform(&self) -> Option<&Platform> {
         self.errand.inventory.platforms().get(&self.errand.policy.name)
     }
+}
+
+/// Tells why it ends at this step.
+fn stopped((step, problem): (&'static str, Problem), log: &mut Log<'_>) -> (Exit, record::Result) {
+    let Problem { exit, lines, told } = problem;
+    let refused = matches!(exit, Exit::Policy | Exit::Evidence | Exit::Versions);
+    let stage = if refused { Stage::Refused } else { Stage::Failed };
+    for line in lines {
+        if told {
+            log.note(step, false, clipped(&line));
+        } else {
+            log.end(step, stage, line);
+        }
+    }
+    (exit, outcome(if refused { PreparationOutcome::Refused } else { PreparationOutcome::Failed }))
 }

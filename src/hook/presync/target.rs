@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::api::{FoundComponent, PlatformVersion, RunningVersion};
 use crate::domain::change::{Change, Move};
-use crate::domain::decision::{Verdict, decide};
+use crate::domain::decision::{Reason, Verdict, decide};
 use crate::domain::policy::{ComponentId, Policy};
+use crate::domain::rules::Rule;
 use crate::domain::version::Version;
 use crate::domain::view::View;
 
@@ -96,9 +97,10 @@ impl Target {
         way
     }
 
-    /// Why some of it can never be admitted from here, whatever it waits for; empty when nothing stands against it.
+    /// Why some of it can never be admitted from here, whatever it waits for; empty when nothing stands against it. With
+    /// `undoing` the schema is no reason: it is brought back.
     #[must_use]
-    pub fn impossible(&self, policy: &Policy, view: &View, now: Timestamp) -> Vec<String> {
+    pub fn impossible(&self, policy: &Policy, view: &View, now: Timestamp, undoing: bool) -> Vec<String> {
         let mut told = Vec::new();
         for (id, version) in &self.versions {
             for workload in &view.component(*id).workloads {
@@ -107,8 +109,10 @@ impl Target {
                     let change =
                         Change { workload: workload.id.clone(), moves: vec![step], restarts: vec![], capacity: None };
                     let decision = decide(policy, view, &change, now);
-                    let never = decision.reasons.iter().filter(|reason| reason.verdict == Verdict::Never);
-                    told.extend(never.map(ToString::to_string));
+                    let counts = |reason: &&Reason| {
+                        reason.verdict == Verdict::Never && !(undoing && reason.rule == Rule::Schema)
+                    };
+                    told.extend(decision.reasons.iter().filter(counts).map(ToString::to_string));
                 }
             }
         }
@@ -204,7 +208,7 @@ mod tests {
     #[test]
     fn what_only_has_to_wait_is_no_reason_to_stop() {
         let now = Timestamp::UNIX_EPOCH;
-        let told = |to| target(to).impossible(&policy(), &view(["2.2.0", "2.2.0"]), now);
+        let told = |to| target(to).impossible(&policy(), &view(["2.2.0", "2.2.0"]), now, false);
         assert_eq!(told(["2.3.0", "2.3.0"]), Vec::<String>::new());
         let never = told(["2.4.0", "2.4.0"]);
         assert!(never.len() == 2 && never.iter().all(|reason| reason.starts_with("[UG-HOP] ")), "{never:?}");
