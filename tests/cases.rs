@@ -196,8 +196,8 @@ fn schema(policy: &Policy, case: &Case) -> Option<Schema> {
         "unknown" => (Err("no answer"), Nature::Additive),
         other => panic!("unknown database state {other}"),
     };
-    let (name, tag) = case.step.iter().next().unwrap();
-    let component = policy.component_named(name).unwrap();
+    let (name, tag) = case.step.iter().next()?;
+    let component = policy.component_named(name)?;
     let version = version(policy, name, tag);
     let known =
         [("before", &[][..], Nature::Additive), ("wanted", &["before"], nature), ("after", &["wanted"], nature)];

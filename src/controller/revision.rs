@@ -98,13 +98,19 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::constant(1_784_116_800, 0);
 
-    fn ago(seconds: i64) -> Option<Time> {
-        Some(Time(NOW - SignedDuration::from_secs(seconds)))
+    fn ago(seconds: i64) -> Time {
+        Time(NOW - SignedDuration::from_secs(seconds))
     }
 
     fn known(head: &str, source: RevisionSource, seconds: i64) -> PlatformDatabase {
         let needs = vec![crate::api::PlatformSchemaNeed::default()];
-        PlatformDatabase { heads: vec![head.to_owned()], source, observed: ago(seconds), needs, ..Default::default() }
+        PlatformDatabase {
+            heads: vec![head.to_owned()],
+            source,
+            observed: Some(ago(seconds)),
+            needs,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -142,7 +148,7 @@ mod tests {
             assert_eq!(noted(Some(&old), &seen, NOW), expected, "{what}");
         }
         let first = noted(None, &one("r7"), NOW).unwrap();
-        assert_eq!((first.heads, first.observed), (vec!["r7".to_owned()], ago(0)));
+        assert_eq!((first.heads, first.observed), (vec!["r7".to_owned()], Some(ago(0))));
         let never = noted(None, &failed(), NOW).unwrap();
         assert_eq!((never.problem.as_deref(), never.observed), (Some("no answer"), None));
     }

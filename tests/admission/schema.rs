@@ -41,7 +41,8 @@ fn at(heads: &[&str], nature: &str) -> Value {
     })
 }
 
-fn with(mut world: World, database: Option<Value>) -> World {
+fn with(mut world: World, database: impl Into<Option<Value>>) -> World {
+    let database: Option<Value> = database.into();
     let platform: Platform = serde_json::from_value(json!({
         "apiVersion": "guard.gostoa.dev/v1alpha1", "kind": "Platform", "metadata": {"name": "stoa"},
         "spec": {"policy": "stoa"}, "status": {"database": database},

@@ -76,7 +76,7 @@ async fn it_is_gone_when_whoever_waits_for_it_gives_up() -> Result<()> {
     assert_eq!(scene.shadows().await?, Vec::<String>::new());
     // And one whose time is up.
     let (migrator, plan) = (scene.migrator()?, scene.plan());
-    let late = gate::Errand { limit: Duration::from_millis(700), ..scene.errand(&migrator, &live, &plan) };
+    let late = gate::Errand { limit: Duration::from_millis(700), ..Scene::errand(&migrator, &live, &plan) };
     gate::look(&late).await.unwrap_err();
     assert_eq!(scene.shadows().await?, Vec::<String>::new());
     Ok(())

@@ -27,13 +27,13 @@ async fn a_role_that_may_not_make_databases_is_told_what_to_do() -> Result<()> {
 
     // With a server of its own, or without a try, it goes on.
     let (migrator, plan) = (scene.migrator()?, scene.plan());
-    let off = gate::look(&Errand { from: ShadowFrom::Off, ..scene.errand(&migrator, &live, &plan) }).await?;
+    let off = gate::look(&Errand { from: ShadowFrom::Off, ..Scene::errand(&migrator, &live, &plan) }).await?;
     assert!(!off.shadow && off.notes.len() == 1, "{off:?}");
     let other = Postgres::start(None).await?.context("a server")?;
     scene.server.sql(LIVE, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO poor").await?;
     let server = address(&other.url("postgres", ""))?;
     for from in [ShadowFrom::Schema, ShadowFrom::Empty] {
-        let errand = Errand { from, server: Some(&server), ..scene.errand(&migrator, &live, &plan) };
+        let errand = Errand { from, server: Some(&server), ..Scene::errand(&migrator, &live, &plan) };
         let found = gate::look(&errand).await?;
         assert_eq!(told(&found.findings), ["b3 columnDropped column public.apps.owner"], "{from:?}");
         assert_eq!(found.notes, Vec::<String>::new());

@@ -81,10 +81,10 @@ impl Scene {
     /// Tries what is pending.
     pub(crate) async fn look(&self, from: ShadowFrom) -> Result<Found, GateError> {
         let (migrator, live) = (self.migrator().unwrap(), self.live().unwrap());
-        gate::look(&Errand { from, ..self.errand(&migrator, &live, &self.plan()) }).await
+        gate::look(&Errand { from, ..Self::errand(&migrator, &live, &self.plan()) }).await
     }
 
-    pub(crate) fn errand<'a>(&self, migrator: &'a Migrator, live: &'a Address, plan: &'a Plan) -> Errand<'a> {
+    pub(crate) fn errand<'a>(migrator: &'a Migrator, live: &'a Address, plan: &'a Plan) -> Errand<'a> {
         static NOTED: std::sync::LazyLock<Noted> = std::sync::LazyLock::new(|| Noted::Table(TABLE.to_owned()));
         Errand {
             migrator,

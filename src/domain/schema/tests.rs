@@ -141,6 +141,7 @@ fn need(component: usize, version: &str, image: Option<&str>, revision: &str) ->
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn what_a_version_needs_is_what_all_sources_say() {
     let releases = [None, Some("r7"), None];
     let said_twice = [None, Some("r7"), Some("r8")];
@@ -310,6 +311,7 @@ impl Any {
     }
 
     /// Who comes before whom, or is it, as far as the record has it: by squaring until nothing changes.
+    #[allow(clippy::needless_range_loop, reason = "a matrix is read by its indexes")]
     fn before(&self) -> Vec<Vec<bool>> {
         let count = self.down.len();
         let mut is = vec![vec![false; count]; count];

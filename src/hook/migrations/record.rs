@@ -208,7 +208,7 @@ mod tests {
         for round in 0..200 {
             let revisions = (0..5).map(|number| revision(&format!("r{round}-{number}"), Additive)).collect();
             let needs = vec![need(&round.to_string(), "a")];
-            seen(&mut status, &Seen { revisions, needs, ..Seen::default() }, NOW);
+            seen(&mut status, &Seen { needs, revisions, ..Seen::default() }, NOW);
             begin(&mut status, &begun(&round.to_string()));
         }
         let database = status.database.unwrap();

@@ -146,12 +146,12 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn read(spec: MigrationsSpec, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    fn read(spec: &MigrationsSpec, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let environment =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         Settings::read(
             &DatabaseSpec { migrations: Some(spec.clone()), ..DatabaseSpec::default() },
-            &spec,
+            spec,
             None,
             environment,
         )
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_the_policy_leaves_out_is_alembic_with_short_locks() {
-        let settings = read(MigrationsSpec::default(), &[URL]).unwrap();
+        let settings = read(&MigrationsSpec::default(), &[URL]).unwrap();
         assert_eq!((settings.migrator.command.as_slice(), settings.alembic), (&["alembic".to_owned()][..], true));
         assert_eq!((settings.timeouts.lock, settings.lock_wait), (LOCK_TIMEOUT, LOCK_WAIT));
         assert_eq!((settings.noted.clone(), settings.shadow_server.clone()), (Noted::default(), None));
@@ -179,7 +179,7 @@ mod tests {
             ..MigrationsSpec::default()
         };
         let known = [("DB", "postgres://u@db/stoa"), ("SHADOW", "postgres://u@scratch/x"), ("PGHOST", "elsewhere")];
-        let settings = read(spec, &known).unwrap();
+        let settings = read(&spec, &known).unwrap();
         assert_eq!((settings.migrator.called(&[]).as_str(), settings.alembic), ("flyway migrate", false));
         assert_eq!(settings.timeouts.lock, Duration::from_secs(2));
         assert_eq!(settings.shadow_server.unwrap().to_string(), "postgresql://u@scratch:5432/x");
@@ -197,7 +197,7 @@ mod tests {
             ),
             (wrong, &[URL], "spec.database.migrations.lockWait of the policy: "),
         ] {
-            let error = read(spec, variables).unwrap_err().to_string();
+            let error = read(&spec, variables).unwrap_err().to_string();
             assert!(error.starts_with(expected) && !error.contains("geheim"), "{error}");
         }
     }
