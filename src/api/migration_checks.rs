@@ -22,6 +22,7 @@ pub const MIGRATION_CHECKS: &[&str] = &[
     "foreignKeyAdded",
     "exclusionAdded",
     "uniqueDropped",
+    "sequenceReset",
     "domainTightened",
     "rightsRevoked",
     "rowSecurity",

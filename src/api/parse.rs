@@ -142,10 +142,10 @@ impl<'a> Reader<'a> {
         id
     }
 
-    /// The components that use the database.
-    fn of_database(&mut self, spec: Option<&DatabaseSpec>) -> Vec<ComponentId> {
-        let names = spec.map(|spec| spec.components.as_slice()).unwrap_or_default().iter().enumerate();
-        names.filter_map(|(i, name)| self.peer(format!("spec.database.components[{i}]"), name)).collect()
+    /// The components that use the database; what is wrong with their names is told elsewhere.
+    fn of_database(&self, spec: Option<&DatabaseSpec>) -> Vec<ComponentId> {
+        let names = spec.map(|spec| spec.components.as_slice()).unwrap_or_default().iter();
+        names.filter_map(|name| self.ids.get(name.as_str()).copied()).collect()
     }
 
     fn component(&mut self, index: usize, spec: &ComponentSpec) -> Component {

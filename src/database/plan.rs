@@ -24,6 +24,8 @@ pub struct Plan {
     pub steps: Vec<String>,
     /// The revisions before which it stops, and why: none of them is among the steps, nor what comes after them.
     pub stops: Vec<Stop>,
+    /// The revisions of which the policy says something and which this image does not have: a wrong id holds nothing.
+    pub unknown: Vec<String>,
     /// The digest of the steps and of what their files hold: `sha256:` and 64 hex digits.
     pub digest: String,
 }
@@ -87,15 +89,6 @@ pub enum PlanError {
     NotThere {
         /// What is wanted.
         wanted: String,
-    },
-    /// The policy names a revision that is not there.
-    #[error(
-        "migrations.revisions of the policy names revision {revision}, which this image does not have: a hold with a wrong id \
-         would hold nothing. Correct the id, or remove the entry"
-    )]
-    UnknownSpec {
-        /// The revision.
-        revision: String,
     },
     /// The database is further than what is wanted: nothing has to run.
     #[error("the database is at {current}, which comes after {wanted}: nothing has to be run. It also has {}", .ahead.join(", "))]
@@ -187,9 +180,6 @@ pub fn plan(
     if let Some(revision) = from.iter().find(|revision| graph.get(revision).is_none()) {
         return Err(PlanError::NotInImage { revision: revision.clone() });
     }
-    if let Some(spec) = specs.iter().find(|spec| graph.get(&spec.revision).is_none()) {
-        return Err(PlanError::UnknownSpec { revision: spec.revision.clone() });
-    }
     let goal = goal(graph, wanted)?;
     reachable(graph, &from, &goal)?;
     let pending = graph.between(&from, std::slice::from_ref(&goal));
@@ -204,7 +194,10 @@ pub fn plan(
         return Err(PlanError::Branches { heads: to, stops: held });
     }
     let digest = digest(&steps);
-    Ok(Plan { from, to, steps: steps.iter().map(|step| step.id.clone()).collect(), stops: held, digest })
+    // A policy is for several installs, and may speak of revisions that come with a later image.
+    let unknown = specs.iter().map(|spec| &spec.revision).filter(|revision| graph.get(revision).is_none());
+    let unknown = unknown.cloned().collect();
+    Ok(Plan { unknown, from, to, steps: steps.iter().map(|step| step.id.clone()).collect(), stops: held, digest })
 }
 
 /// Where to.

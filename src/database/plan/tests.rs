@@ -96,9 +96,6 @@ fn what_cannot_be_run_is_refused_with_what_to_do() {
         (&LINE as &[&str], "untracked", None, ""),
         (&[], "empty", None, ""),
         (&LINE, "z", None, ""),
-        // Before what the policy says of it: on the way back the image may lack both.
-        (&LINE, "z", None, "y"),
-        (&LINE, "a", None, "y"),
         (&LINE, "a", Some("y"), ""),
         (&FORK, "a", None, ""),
         (&FORK, "b d", None, ""),
@@ -117,6 +114,12 @@ fn what_cannot_be_run_is_refused_with_what_to_do() {
         format!("at '{from}', wanted {wanted:?}, held '{held}'\n  {}", planned(lines, from, wanted, held).unwrap_err())
     });
     insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn what_the_policy_says_of_a_revision_that_is_not_there_is_told() {
+    let plan = planned(&LINE, "b", None, "y d z?").unwrap();
+    assert_eq!((plan.steps, plan.unknown), (vec!["c".to_owned()], vec!["y".to_owned(), "z".to_owned()]));
 }
 
 #[test]

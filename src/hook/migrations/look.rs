@@ -160,6 +160,12 @@ impl Look<'_> {
         let sole = || Some(outlook.graph.heads()).filter(|heads| heads.len() == 1).and_then(|mut heads| heads.pop());
         match plan::plan(&outlook.graph, revision, self.wanted, specs, self.may) {
             Ok(plan) => {
+                for revision in &plan.unknown {
+                    let message = format!(
+                        "the policy speaks of revision {revision}, which this image does not have: with a wrong id nothing is held"
+                    );
+                    report.say(STEP, Stage::Warning, message);
+                }
                 for stop in &plan.stops {
                     let message = format!("stops before revision {}: {}", stop.revision, stop.why);
                     report.say(STEP, Stage::Warning, message);
