@@ -6,7 +6,7 @@ CACHE ?= $(or $(UPGRADE_GUARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/upgr
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 # What the examples in manifests/recipes are made for; tests/generated.rs reads this line.
-RECIPE := --policy manifests/policies/stoa.yaml --image upgrade-guard:0.1.0 --release stoa-2.3 --crds-config-map stoa-crds
+RECIPE := --policy manifests/policies/stoa.yaml --image upgrade-guard:0.1.0 --release stoa-2.3 --crds-config-map stoa-crds --migrate-image ghcr.io/stoa-platform/control-plane-api:2.3.0 --database-secret stoa-control-plane-api-secrets
 export UPGRADE_GUARD_CACHE := $(CACHE)
 
 .PHONY: demo test model bench lint deny manifests

@@ -14,7 +14,14 @@ fn root() -> &'static Path {
 }
 
 fn pages() -> Vec<(PathBuf, String)> {
-    let pages = ["README.md", "docs/architecture.md", "docs/rules.md", "certs/README.md", "tests/cluster/README.md"];
+    let pages = [
+        "README.md",
+        "docs/architecture.md",
+        "docs/migrations.md",
+        "docs/rules.md",
+        "certs/README.md",
+        "tests/cluster/README.md",
+    ];
     pages.iter().map(|page| (root().join(page), std::fs::read_to_string(root().join(page)).unwrap())).collect()
 }
 

@@ -78,7 +78,8 @@ impl Install {
         policy["spec"]["namespaces"] = json!([self.namespace]);
         // No hook runs here.
         let off = "Audit";
-        policy["spec"]["modes"] = json!({"UG-ZERODOWNTIME": off, "UG-CRD": off, "UG-PRECONDITION": off});
+        policy["spec"]["modes"] =
+            json!({"UG-ZERODOWNTIME": off, "UG-CRD": off, "UG-PRECONDITION": off, "UG-SCHEMA": off});
         let applied = cluster.kubectl_with(&["apply", "-f", "-"], &policy.to_string()).await?;
         ensure!(applied.success, "{}", applied.stderr);
         // Both guards: each judges other names.

@@ -204,6 +204,8 @@ fn the_recipes_themselves_are_clean() {
         let objects: Vec<_> = read.into_iter().map(Result::unwrap).collect();
         assert!(objects.len() > 10, "{engine}: {}", objects.len());
         let lint = lint(objects.iter(), None, |_, kind, _| kind == "Deployment");
-        assert!(lint.findings.is_empty() && lint.taken_as_there.is_empty(), "{engine}: {lint:?}");
+        // The URL of the database is a secret of the install, and in no manifest.
+        let secret = |name: &String| name.starts_with("Secret stoa-control-plane-api-secrets (");
+        assert!(lint.findings.is_empty() && lint.taken_as_there.iter().all(secret), "{engine}: {lint:?}");
     }
 }
