@@ -7,6 +7,8 @@
 mod alembic;
 #[path = "migrate/case.rs"]
 mod case;
+#[path = "migrate/command.rs"]
+mod command;
 #[path = "migrate/failures.rs"]
 mod failures;
 #[path = "migrate/killed.rs"]

@@ -7,13 +7,29 @@ mod support;
 
 #[path = "presync/account.rs"]
 mod account;
+#[allow(dead_code, reason = "what other test files use")]
+#[path = "support/alembic.rs"]
+mod alembic;
+#[path = "presync/back.rs"]
+mod back;
+#[path = "presync/base.rs"]
+mod base;
+#[path = "presync/database.rs"]
+mod database;
+#[path = "presync/failures.rs"]
+mod failures;
 #[path = "presync/gate.rs"]
 mod gate;
 #[path = "presync/kill.rs"]
 mod kill;
+#[path = "presync/kill_migrations.rs"]
+mod kill_migrations;
 #[allow(dead_code, reason = "what other test files use")]
 #[path = "kubernetes/platform.rs"]
 mod platform;
+#[allow(dead_code, reason = "what other test files use")]
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "presync/scene.rs"]
 mod scene;
 #[path = "presync/steps.rs"]
@@ -22,3 +38,5 @@ mod steps;
 #[allow(dead_code, reason = "what other test files use")]
 #[path = "kubernetes/ask.rs"]
 mod ask;
+
+use support::wait;

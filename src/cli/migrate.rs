@@ -10,7 +10,7 @@ use super::news::{Format, Printer};
 use super::{Outcome, Output};
 use crate::database::run::on_signals;
 use crate::hook::Exit;
-use crate::hook::migrations::look::{Look, Refusal, STEP};
+use crate::hook::migrations::look::{Look, Refusal, STEP, counted};
 use crate::hook::migrations::pods::unseen;
 use crate::hook::migrations::run::{self, run as run_plan};
 use crate::report::{Report as _, Stage};
@@ -74,15 +74,17 @@ fn migrated(args: &Args, printer: &mut Printer<'_, '_>) -> anyhow::Result<Result
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         let began = std::time::Instant::now();
-        let look = Look { settings: &settings, wanted: args.to.as_deref(), may: &unseen, now: Timestamp::now(), limit };
+        let (wanted, now) = (args.to.as_deref(), Timestamp::now());
+        // Nothing is recorded here that could tell what came after this image.
+        let look = Look { settings: &settings, wanted, may: &unseen, beyond: &|_| false, now, limit };
         let outlook = match look.look(printer).await {
             Ok(outlook) => outlook,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let Some(plan) = &outlook.plan else { return Ok(Ok("nothing to migrate".to_owned())) };
         if args.dry_run {
-            let message = format!("would run {} revisions: {}", plan.steps.len(), plan.steps.join(", "));
-            printer.say(run::STEP, Stage::WouldDo, message);
+            let steps = if plan.steps.is_empty() { String::new() } else { format!(": {}", plan.steps.join(", ")) };
+            printer.say(run::STEP, Stage::WouldDo, format!("run {}{steps}", counted(plan.steps.len())));
             return Ok(Ok("this was a dry run, and nothing was changed".to_owned()));
         }
         let stop = on_signals().context("cannot listen to signals")?;

@@ -260,8 +260,9 @@ fn stopped<'g>(
     (steps, held)
 }
 
-/// Of each step its id and the digest of its file, in their order.
-fn digest(steps: &[&Migration]) -> String {
+/// The digest of a plan: of each step its id and the digest of its file, in their order.
+#[must_use]
+pub fn digest(steps: &[&Migration]) -> String {
     let line = |step: &&Migration| format!("{} {}\n", step.id, step.digest.as_deref().unwrap_or("unknown"));
     sha256(steps.iter().map(line).collect::<String>().as_bytes())
 }

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
-use upgrade_guard::api::{Platform, PlatformPreparation, UpgradePolicy};
+use upgrade_guard::api::{Platform, PlatformPreparation, PlatformStatus, UpgradePolicy};
 
 use crate::gate::{Gate, Stop};
 use crate::platform::deployment;
@@ -22,6 +22,10 @@ pub(crate) struct Scene {
     pub(crate) client: Client,
     /// Also the name of the policy; the group of the CRDs ends in it.
     pub(crate) namespace: String,
+    /// What the program finds in its environment besides.
+    pub(crate) environment: Vec<(String, String)>,
+    /// What differs from run to run in what it prints, and what is shown instead.
+    pub(crate) hidden: Vec<(String, String)>,
     folder: PathBuf,
 }
 
@@ -40,7 +44,8 @@ impl Scene {
         READY.get_or_try_init(async || install(cluster, &["manifests/crds/"]).await).await?;
         let namespace = cluster.namespace(name).await?.name;
         let folder = tempfile::Builder::new().prefix("presync-").tempdir_in(cluster.folder())?.keep();
-        let scene = Self { cluster, client: cluster.client().await?, namespace, folder };
+        let (environment, hidden) = (vec![], vec![]);
+        let scene = Self { cluster, client: cluster.client().await?, namespace, environment, hidden, folder };
         scene.lay(policy).await?;
         Ok(Some(scene))
     }
@@ -131,11 +136,16 @@ impl Scene {
         Ok(crds.get_opt(&self.crd_name(plural)).await?)
     }
 
-    /// What is recorded, newest first.
-    pub(crate) async fn preparations(&self) -> Result<Vec<PlatformPreparation>> {
+    /// What is recorded.
+    pub(crate) async fn status(&self) -> Result<PlatformStatus> {
         let platforms: Api<Platform> = Api::namespaced(self.client.clone(), &self.namespace);
         let platform = platforms.get_opt(&self.namespace).await?;
-        Ok(platform.and_then(|platform| platform.status).map(|status| status.preparations).unwrap_or_default())
+        Ok(platform.and_then(|platform| platform.status).unwrap_or_default())
+    }
+
+    /// The runs that are recorded, newest first.
+    pub(crate) async fn preparations(&self) -> Result<Vec<PlatformPreparation>> {
+        Ok(self.status().await?.preparations)
     }
 
     /// The usual arguments for release 2.3.0.
@@ -162,6 +172,9 @@ impl Scene {
             .env("HOSTNAME", "hook")
             .env_remove("HTTP_PROXY")
             .env_remove("http_proxy")
+            .env_remove("DATABASE_URL")
+            .env_remove("PGHOST")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -188,6 +201,7 @@ impl Scene {
     fn told(&self, text: &str) -> String {
         let times = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").unwrap();
         let text = text.replace(&self.crds().display().to_string(), "CRDS").replace(&self.namespace, "NAMESPACE");
+        let text = self.hidden.iter().fold(text, |text, (found, shown)| text.replace(found, shown));
         let text = times.replace_all(&text, "TIME");
         // How long the cluster takes is not always enough to say that it is waited for.
         text.lines()

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use super::settings::Settings;
 use crate::api::{MOST_REVISIONS, Phase, PlatformRevision, RevisionNature, RevisionSpec};
 use crate::database::catalog::{self, Catalog, Kind, Sizes};
-use crate::database::check::Check;
+use crate::database::check::{self, Check};
 use crate::database::connection::{Connection, DatabaseError};
 use crate::database::finding::{Finding, Place};
 use crate::database::gate::{self, GateError};
 use crate::database::graph::{self, Graph, GraphError};
-use crate::database::judge::{Judged, judge_after_run};
+use crate::database::judge::{Judged, NO_REVISION, judge_after_run};
 use crate::database::lint;
 use crate::database::plan::{self, Plan, PlanError};
 use crate::database::revision::{self, Noted, Revision, RevisionError};
@@ -34,6 +34,8 @@ pub struct Look<'a> {
     pub wanted: Option<&'a str>,
     /// Whether a revision may run now.
     pub may: &'a (dyn Fn(&RevisionSpec) -> Result<(), String> + Sync),
+    /// Whether a database may be at a revision that the image does not have: on the way back, or where it is recorded.
+    pub beyond: &'a (dyn Fn(&str) -> bool + Sync),
     /// The time, for waivers that expire.
     pub now: Timestamp,
     /// How long the try on a copy may take.
@@ -179,7 +181,7 @@ impl Look<'_> {
                 outlook.need = Some(wanted);
                 Ok(())
             }
-            Err(PlanError::NotInImage { .. }) => {
+            Err(PlanError::NotInImage { revision }) if (self.beyond)(&revision) => {
                 outlook.need = self.wanted.map(str::to_owned).or_else(sole);
                 Ok(())
             }
@@ -237,6 +239,7 @@ impl Look<'_> {
         let tried: BTreeSet<String> =
             if outlook.tried.shadow { steps.iter().cloned().collect() } else { BTreeSet::new() };
         outlook.judged = judge_after_run(findings, &self.settings.spec, self.now, &tried);
+        self.nobody_left(&mut outlook.judged);
         outlook.natures = outlook.judged.natures(&steps);
         for finding in &outlook.judged.warned {
             report.say(STEP, Stage::Warning, finding.to_string());
@@ -253,10 +256,38 @@ impl Look<'_> {
             return Ok(());
         }
         let mut lines: Vec<String> = outlook.judged.refused.iter().map(ToString::to_string).collect();
-        lines.push("to accept what was looked at, add to spec.database.migrations of the policy:".to_owned());
-        lines.extend(outlook.judged.waivers_to_paste().lines().map(str::to_owned));
+        lines.push(
+            "what was looked at is accepted by these lines, with a reason, in spec.database.migrations.waivers of the policy:"
+                .to_owned(),
+        );
+        lines.extend(outlook.judged.refused.iter().map(waiver));
         Err(Refusal { exit: Exit::Policy, lines })
     }
+
+    /// A revision that contracts was planned because nothing runs any more that it could break: what it takes away is only
+    /// told. Locks hold up the newer version too, and of what cannot be read nobody knows that it is no more than that.
+    fn nobody_left(&self, judged: &mut Judged) {
+        let contracts = |finding: &Finding| {
+            let own = |spec: &RevisionSpec| finding.revision.as_ref() == Some(&spec.revision);
+            self.settings.spec.revisions.iter().any(|spec| spec.phase == Some(Phase::Contract) && own(spec))
+        };
+        let is_told = |finding: &Finding| {
+            finding.check.kind() != check::Kind::Lock && finding.check != Check::Opaque && contracts(finding)
+        };
+        let (told, refused) = std::mem::take(&mut judged.refused).into_iter().partition(is_told);
+        judged.refused = refused;
+        judged.warned.splice(0..0, Vec::<Finding>::from(told));
+    }
+}
+
+/// A waiver of a finding, in one line of YAML.
+fn waiver(finding: &Finding) -> String {
+    let revision = finding.revision.as_deref().unwrap_or(NO_REVISION);
+    format!(
+        "- {{revision: \"{revision}\", check: {}, hash: \"{}\", reason: \"\"}}",
+        finding.check.name(),
+        finding.hash()
+    )
 }
 
 /// Says in which file a revision is, where nobody said it.
@@ -353,7 +384,9 @@ fn pending(revision: &Revision, plan: &Plan) -> String {
     }
 }
 
-fn counted(steps: usize) -> String {
+/// `2 migrations`; `migrations` where nobody knows how many.
+#[must_use]
+pub fn counted(steps: usize) -> String {
     match steps {
         0 => "migrations".to_owned(),
         1 => "1 migration".to_owned(),

@@ -53,6 +53,8 @@ pub struct Ended {
     pub message: String,
     /// What the database notes now.
     pub after: Vec<String>,
+    /// Whether another run did the work.
+    pub idle: bool,
 }
 
 /// Notes what was seen. What is known of a revision is not forgotten for a look that could not tell.
@@ -115,10 +117,21 @@ pub fn begin(status: &mut PlatformStatus, begun: &Begun) {
     migrations.truncate(MOST_MIGRATIONS);
 }
 
-/// Notes how the run ended that [`begin`] noted.
+/// Notes how the run ended that [`begin`] noted. Of several runs for the same target that wait for each other there is one
+/// entry: where another one did the work, that one says more of it.
 pub fn end(status: &mut PlatformStatus, begun: &Begun, ended: &Ended, now: Timestamp) {
-    let is_begun =
-        |entry: &PlatformMigration| entry.outcome == MigrationOutcome::Running && entry.target == begun.target;
+    if ended.idle {
+        observed(status.database.get_or_insert_default(), ended.after.clone(), None, now);
+        return settle(status, &ended.after);
+    }
+    let is_settled = |entry: &PlatformMigration| {
+        entry.outcome == MigrationOutcome::Migrated
+            && entry.seconds.is_none()
+            && (&entry.before, entry.plan.as_ref()) == (&begun.before, Some(&begun.plan))
+    };
+    let is_begun = |entry: &PlatformMigration| {
+        entry.target == begun.target && (entry.outcome == MigrationOutcome::Running || is_settled(entry))
+    };
     let known = status.database.as_ref().is_some_and(|database| database.migrations.iter().any(is_begun));
     // Someone may have deleted the Platform in between, and with it what was noted at the beginning.
     if !known {
@@ -221,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_run_that_was_killed_is_gone_on_with_or_ended() {
-        let done = Ended { outcome: Migrated, message: "done".to_owned(), after: vec!["b".to_owned()] };
+        let after = vec!["b".to_owned()];
+        let done = Ended { outcome: Migrated, message: "done".to_owned(), after, idle: false };
         let mut status = PlatformStatus::default();
         begin(&mut status, &begun("2.3.0"));
         begin(&mut status, &begun("2.3.0"));
@@ -237,5 +251,22 @@ mod tests {
         let mut lost = PlatformStatus::default();
         end(&mut lost, &begun("2.3.0"), &Ended { outcome: HalfWay, ..done }, NOW);
         assert_eq!(outcomes(&lost), [("2.3.0", HalfWay)]);
+    }
+
+    #[test]
+    fn several_runs_at_once_leave_one_entry_of_who_did_it() {
+        let did = Ended { outcome: Migrated, message: "did it".to_owned(), after: vec!["b".to_owned()], idle: false };
+        let idle = Ended { message: "waited".to_owned(), idle: true, ..did.clone() };
+        for order in [[&did, &idle], [&idle, &did]] {
+            let mut status = PlatformStatus::default();
+            begin(&mut status, &begun("2.3.0"));
+            begin(&mut status, &begun("2.3.0"));
+            for ended in order {
+                end(&mut status, &begun("2.3.0"), ended, NOW);
+            }
+            assert_eq!(outcomes(&status), [("2.3.0", Migrated)]);
+            let entry = &status.database.unwrap().migrations[0];
+            assert_eq!((entry.message.as_str(), entry.seconds), ("did it", Some(0)));
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::look::Outlook;
+use super::look::{Outlook, counted};
 use super::settings::Settings;
 use crate::api::MigrationOutcome;
 use crate::database::catalog;
@@ -44,7 +44,7 @@ pub async fn run(
     } else {
         vec![vec![]]
     };
-    run_calls(settings, outlook, plan, calls, limit, stop, report).await
+    Run { settings, outlook, plan, calls, done: "applied" }.run(limit, stop, report).await
 }
 
 /// Undoes revisions until the database is at the revision that `plan` goes to.
@@ -57,51 +57,57 @@ pub async fn downgrade(
 ) -> Ran {
     let to = plan.to.first().map_or("base", String::as_str);
     let calls = vec![vec!["downgrade".to_owned(), to.to_owned()]];
-    run_calls(settings, &Outlook::default(), plan, calls, limit, stop, report).await
+    Run { settings, outlook: &Outlook::default(), plan, calls, done: "undone" }.run(limit, stop, report).await
 }
 
-async fn run_calls(
-    settings: &Settings,
-    outlook: &Outlook,
-    plan: &Plan,
+/// What is run, and what the revisions are then.
+struct Run<'a> {
+    settings: &'a Settings,
+    outlook: &'a Outlook,
+    plan: &'a Plan,
     calls: Vec<Vec<String>>,
-    limit: Duration,
-    stop: CancellationToken,
-    report: &mut dyn Report,
-) -> Ran {
-    let errand = run::Errand {
-        migrator: &settings.migrator,
-        address: &settings.address,
-        noted: &settings.noted,
-        calls,
-        steps: plan.steps.clone(),
-        planned_from: Some(plan.from.clone()),
-        expected: (settings.alembic || !plan.to.is_empty()).then(|| plan.to.clone()),
-        digests: outlook.tried.digests.clone(),
-        fingerprint: |connection, noted| Box::pin(async { Ok(catalog::read(connection, noted).await?.digest()) }),
-        timeouts: settings.timeouts,
-        lock_wait: settings.lock_wait,
-        limit,
-        stop,
-        pace: run::Pace::default(),
-    };
-    match run::run(&errand, report).await {
-        Ok(ended) => judged(ended, !plan.stops.is_empty(), report),
-        Err(error) => {
-            let exit = if matches!(error, RunError::Moved { .. }) { Exit::Busy } else { Exit::CouldNot };
-            report.say(STEP, Stage::Failed, error.to_string());
-            Ran { exit, ended: None, message: error.to_string() }
+    done: &'static str,
+}
+
+impl Run<'_> {
+    async fn run(self, limit: Duration, stop: CancellationToken, report: &mut dyn Report) -> Ran {
+        let Self { settings, outlook, plan, calls, done } = self;
+        let errand = run::Errand {
+            migrator: &settings.migrator,
+            address: &settings.address,
+            noted: &settings.noted,
+            calls,
+            steps: plan.steps.clone(),
+            planned_from: Some(plan.from.clone()),
+            expected: (settings.alembic || !plan.to.is_empty()).then(|| plan.to.clone()),
+            digests: outlook.tried.digests.clone(),
+            fingerprint: |connection, noted| Box::pin(async { Ok(catalog::read(connection, noted).await?.digest()) }),
+            timeouts: settings.timeouts,
+            lock_wait: settings.lock_wait,
+            limit,
+            stop,
+            pace: run::Pace::default(),
+        };
+        match run::run(&errand, report).await {
+            Ok(ended) => judged(ended, !plan.stops.is_empty(), done, report),
+            Err(error) => {
+                let exit = if matches!(error, RunError::Moved { .. }) { Exit::Busy } else { Exit::CouldNot };
+                report.say(STEP, Stage::Failed, error.to_string());
+                Ran { exit, ended: None, message: error.to_string() }
+            }
         }
     }
 }
 
-fn judged(ended: run::Ended, stopped: bool, report: &mut dyn Report) -> Ran {
+fn judged(ended: run::Ended, stopped: bool, verb: &str, report: &mut dyn Report) -> Ran {
     let at = if ended.after.is_empty() { "no revision".to_owned() } else { ended.after.join(", ") };
     let seconds = ended.took.as_secs_f32();
+    let idle = ended.outcome == Outcome::NothingToDo;
     let done = if stopped { MigrationOutcome::Stopped } else { MigrationOutcome::Migrated };
     let (exit, stage, outcome, message) = match ended.outcome {
         Outcome::Migrated => {
-            let message = format!("the database is at {at}, {} applied in {seconds:.1} s", ended.applied.len());
+            let count = counted(ended.applied.len());
+            let message = format!("the database is at {at}: {count} {verb} in {seconds:.1} s");
             (Exit::Done, Stage::Done, done, message)
         }
         Outcome::NothingToDo => (Exit::Done, Stage::Done, done, format!("the database is at {at} already")),
@@ -111,7 +117,7 @@ fn judged(ended: run::Ended, stopped: bool, report: &mut dyn Report) -> Ran {
         }
         Outcome::Undone { message } => (Exit::MigrationUndone, Stage::Failed, MigrationOutcome::Undone, message),
         Outcome::HalfWay { message, remedy } => {
-            let message = format!("{message}. {remedy}");
+            let message = format!("{message}. Now {remedy}");
             (Exit::MigrationHalfWay, Stage::Failed, MigrationOutcome::HalfWay, message)
         }
     };
@@ -120,5 +126,5 @@ fn judged(ended: run::Ended, stopped: bool, report: &mut dyn Report) -> Ran {
         report.say(STEP, Stage::Warning, message);
     }
     report.say(STEP, stage, message.clone());
-    Ran { exit, ended: Some(Ended { outcome, message: message.clone(), after: ended.after }), message }
+    Ran { exit, ended: Some(Ended { outcome, message: message.clone(), after: ended.after, idle }), message }
 }

@@ -89,7 +89,8 @@ pub async fn look(settings: &Settings, needed: &str, report: &mut dyn Report) ->
         return Err(refused(Exit::Versions, message));
     };
     steps.reverse();
-    Ok(Plan { from: from.clone(), to: vec![needed.to_owned()], steps, ..Plan::default() })
+    let digest = plan::digest(&steps.iter().filter_map(|step| graph.get(step)).collect::<Vec<_>>());
+    Ok(Plan { from: from.clone(), to: vec![needed.to_owned()], steps, digest, ..Plan::default() })
 }
 
 /// Whether nothing runs, or is asked for, that needs more than `needed`: it would break under its feet.

@@ -59,7 +59,10 @@ impl Work<'_> {
         let status = self.platform().and_then(|platform| platform.status.as_ref());
         let demands = &self.errand.policy.demands;
         if let Some(known) = status.and_then(|status| self.run.evidence(status, running, demands.valid_for, self.now)) {
-            let message = format!("{} found before this upgrade began: that still counts", counted(known.len()));
+            let message = match known.len() {
+                0 => "there were none before this upgrade began: that still counts".to_owned(),
+                several => format!("{} found before this upgrade began: that still counts", counted(several)),
+            };
             log.end(STEP, Stage::Done, message);
             return Evidence { refused: policy, found: None };
         }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::crds::Problem;
+use super::target::Way;
 use super::{Log, Work};
-use crate::api::{PlatformRevision, PlatformSchemaNeed, PlatformStatus, RevisionSpec};
+use crate::api::{Phase, PlatformRevision, PlatformSchemaNeed, PlatformStatus, RevisionSpec};
 use crate::cluster::ledger::LedgerError;
 use crate::database::address::Address;
 use crate::database::plan::Plan;
 use crate::database::revision::{Noted, Revision, revision};
 use crate::database::run::on_signals;
 use crate::hook::Exit;
-use crate::hook::migrations::look::{Look, Outlook, Refusal, STEP};
+use crate::hook::migrations::look::{Look, Outlook, Refusal, STEP, counted};
 use crate::hook::migrations::pods::may;
 use crate::hook::migrations::record::{self, Begun, Seen};
 use crate::hook::migrations::settings::Settings;
@@ -41,6 +42,8 @@ pub(super) struct Pending<'a> {
     settings: &'a Settings,
     outlook: Outlook,
     plan: Plan,
+    /// What the target needs from then on, where that is not recorded before.
+    need: Option<String>,
 }
 
 impl From<Refusal> for Problem {
@@ -53,6 +56,12 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         Self { exit: Exit::CouldNot, lines: vec![error.to_string()], told: false }
     }
+}
+
+/// Whether one of the revisions takes away what older versions use.
+fn contracts(settings: &Settings, plan: &Plan) -> bool {
+    let contracting = settings.spec.revisions.iter().filter(|spec| spec.phase == Some(Phase::Contract));
+    contracting.into_iter().any(|spec| plan.steps.contains(&spec.revision))
 }
 
 impl Work<'_> {
@@ -75,17 +84,21 @@ impl Work<'_> {
     async fn looked<'a>(&self, settings: &'a Settings, log: &mut Log<'_>) -> Result<Option<Pending<'a>>, Problem> {
         let Self { errand, view, now, .. } = self;
         let may = |spec: &RevisionSpec| may(errand.policy, view, &errand.target, spec, *now);
-        let look = Look { settings, wanted: self.schema_revision(), may: &may, now: *now, limit: self.left() };
-        let outlook = look.look(log).await?;
+        let beyond = |revision: &str| !matches!(self.way, Way::Up | Way::First) || self.recorded(revision);
+        let wanted = self.schema_revision();
+        let look = Look { settings, wanted, may: &may, beyond: &beyond, now: *now, limit: self.left() };
+        let mut outlook = look.look(log).await?;
         let recorded = outlook.recorded(&settings.spec.revisions);
+        // Pods of this version run already when a revision contracts, and do without it until it is there.
+        let need = outlook.need.take_if(|_| outlook.plan.as_ref().is_some_and(|plan| contracts(settings, plan)));
         self.record_seen(outlook.heads.clone(), outlook.need.as_deref(), recorded).await?;
         let Some(plan) = outlook.plan.clone() else {
             log.note(STEP, true, "nothing to migrate".to_owned());
             return Ok(None);
         };
         let goal = if plan.to.is_empty() { "what the image needs".to_owned() } else { plan.to.join(", ") };
-        log.note(STEP, true, format!("{} revisions pending, up to {goal}", plan.steps.len()));
-        Ok(Some(Pending { settings, outlook, plan }))
+        log.note(STEP, true, format!("{} pending, up to {goal}", counted(plan.steps.len())));
+        Ok(Some(Pending { settings, outlook, plan, need }))
     }
 
     /// What `--rollback` undoes: down to the revision that the target needs.
@@ -99,18 +112,19 @@ impl Work<'_> {
             return Ok(None);
         }
         undo::nobody_uses(errand.policy, view, self.status(), &needed, *now)?;
-        log.end(STEP, Stage::Done, format!("{} revisions to undo, down to {needed}", found.steps.len()));
-        Ok(Some(Pending { settings, outlook: Outlook::default(), plan: found }))
+        log.end(STEP, Stage::Done, format!("{} to undo, down to {needed}", counted(found.steps.len())));
+        Ok(Some(Pending { settings, outlook: Outlook::default(), plan: found, need: None }))
     }
 
     /// Runs what is pending, and records it.
     pub(super) async fn migrate(&self, pending: &Pending<'_>, log: &mut Log<'_>) -> Result<(), Problem> {
-        let Pending { settings, outlook, plan } = pending;
+        let Pending { settings, outlook, plan, need } = pending;
         let Self { errand, .. } = self;
         if errand.dry_run {
-            let goal = if plan.to.is_empty() { String::new() } else { format!(" to {}", plan.to.join(", ")) };
             let what = if errand.rollback { "undo" } else { "run" };
-            log.end(run::STEP, Stage::WouldDo, format!("would {what} {} revisions{goal}", plan.steps.len()));
+            let way = if errand.rollback { "down" } else { "up" };
+            let goal = if plan.to.is_empty() { String::new() } else { format!(", {way} to {}", plan.to.join(", ")) };
+            log.end(run::STEP, Stage::WouldDo, format!("{what} {}{goal}", counted(plan.steps.len())));
             return Ok(());
         }
         let begun = self.begun(outlook, plan);
@@ -123,6 +137,9 @@ impl Work<'_> {
         };
         if let Some(ended) = &ran.ended {
             self.note(&mut |status| record::end(status, &begun, ended, Timestamp::now())).await?;
+            if need.is_some() && ran.exit == Exit::Done {
+                self.record_seen(ended.after.clone(), need.as_deref(), vec![]).await?;
+            }
         }
         log.note(run::STEP, ran.exit == Exit::Done, super::clipped(&ran.message));
         if ran.exit == Exit::Done { Ok(()) } else { Err(Problem { exit: ran.exit, lines: vec![], told: true }) }
@@ -145,6 +162,12 @@ impl Work<'_> {
     /// The revision that the release names.
     fn schema_revision(&self) -> Option<&str> {
         self.errand.schema_revision.as_deref()
+    }
+
+    /// Whether the hook knows this revision from an image in which it ran.
+    fn recorded(&self, revision: &str) -> bool {
+        let database = self.status().and_then(|status| status.database.as_ref());
+        database.is_some_and(|database| database.revisions.iter().any(|known| known.revision == revision))
     }
 
     fn status(&self) -> Option<&PlatformStatus> {
