@@ -276,7 +276,7 @@ impl Look<'_> {
         };
         let (told, refused) = std::mem::take(&mut judged.refused).into_iter().partition(is_told);
         judged.refused = refused;
-        judged.warned.splice(0..0, Vec::<Finding>::from(told));
+        judged.warned.splice(0..0, told);
     }
 }
 

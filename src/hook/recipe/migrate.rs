@@ -42,11 +42,12 @@ impl Recipe {
     }
 }
 
-/// What `verify` is told of the database where the policy says it.
+/// What the program is told of the database where the policy says it.
 pub(super) fn arguments(recipe: &Recipe, purpose: Purpose) -> Vec<String> {
     let mut arguments: Vec<&str> = Vec::new();
-    if purpose != Purpose::Verify {
-        return vec![];
+    if purpose == Purpose::Presync {
+        let left_out = recipe.migrations().is_some() && recipe.migrates(purpose).is_none();
+        return if left_out { vec!["--skip-migrations".to_owned()] } else { vec![] };
     }
     if recipe.url_variable() != DATABASE_URL {
         arguments.extend(["--database-url-env", recipe.url_variable()]);
