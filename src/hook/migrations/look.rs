@@ -274,7 +274,7 @@ impl Look<'_> {
         let is_told = |finding: &Finding| {
             finding.check.kind() != check::Kind::Lock && finding.check != Check::Opaque && contracts(finding)
         };
-        let (told, refused) = std::mem::take(&mut judged.refused).into_iter().partition(is_told);
+        let (told, refused): (Vec<Finding>, _) = std::mem::take(&mut judged.refused).into_iter().partition(is_told);
         judged.refused = refused;
         judged.warned.splice(0..0, told);
     }
