@@ -66,6 +66,12 @@ impl fmt::Display for Finding {
         if let Some(revision) = &self.revision {
             write!(f, "{revision}, ")?;
         }
-        write!(f, "{}: {}", self.object, self.message)
+        write!(f, "{}: {}", self.object, self.message)?;
+        // The name alone: folders differ from image to image.
+        match self.place.as_ref().and_then(|place| Some((place.file.file_name()?, place.line))) {
+            Some((file, Some(line))) => write!(f, " ({}:{line})", file.display()),
+            Some((file, None)) => write!(f, " ({})", file.display()),
+            None => Ok(()),
+        }
     }
 }

@@ -35,8 +35,12 @@ fn policy(project: &Project, more: &Value) -> Result<()> {
 
 /// Runs the command, and gives its exit code and what it printed, without what differs from run to run.
 async fn migrate(url: Option<&str>, folder: &Path, more: &[&str]) -> Result<(Option<i32>, String)> {
+    program(url, folder, &["migrate", "--policy-file"], more).await
+}
+
+async fn program(url: Option<&str>, folder: &Path, name: &[&str], more: &[&str]) -> Result<(Option<i32>, String)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_upgrade-guard"));
-    command.arg("migrate").arg("--policy-file").arg(folder.join("policy.yaml")).args(more);
+    command.args(name).arg(folder.join("policy.yaml")).args(more);
     command.env_remove("DATABASE_URL").env_remove("PGHOST").env_remove("KUBECONFIG");
     if let Some(url) = url {
         command.env("DATABASE_URL", url);
@@ -57,6 +61,19 @@ async fn it_looks_migrates_and_finds_nothing_more_to_do() -> Result<()> {
     case.run().await.0?;
     let run = async |more: &[&str]| migrate(Some(&case.url), project.folder(), more).await;
     let noted = async || case.value("SELECT version_num FROM alembic_version").await;
+    // The same answer for CI, in all of its formats.
+    let lint = async |more: &[&str]| {
+        program(Some(&case.url), project.folder(), &["lint", "--migrations", "--policy"], more).await
+    };
+    let (code, text) = lint(&[]).await?;
+    insta::assert_snapshot!("linted", text);
+    assert_eq!((code, noted().await?.as_str()), (Some(1), "a1"));
+    let (code, text) = lint(&["-o", "sarif"]).await?;
+    let sarif: Value = serde_json::from_str(&text)?;
+    let result = &sarif["runs"][0]["results"][0];
+    let file = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].as_str();
+    assert_eq!((code, result["ruleId"].as_str()), (Some(1), Some("columnDropped")), "{text}");
+    assert!(file.is_some_and(|file| file.ends_with("migrations/versions/c3.py")), "{text}");
     let (code, text) = run(&["--to", "b2", "--dry-run"]).await?;
     insta::assert_snapshot!("dry", text);
     assert_eq!((code, noted().await?.as_str()), (Some(0), "a1"));

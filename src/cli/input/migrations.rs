@@ -22,6 +22,11 @@ pub(in crate::cli) struct PolicyFile {
 }
 
 impl PolicyFile {
+    /// The only one with a database in `policy_file`.
+    pub(in crate::cli) fn of(policy_file: Source) -> Self {
+        Self { policy_file, policy: None }
+    }
+
     /// What the policy says, for the database that the environment names.
     pub(in crate::cli) fn settings(&self) -> anyhow::Result<Settings> {
         let files = Manifests::load(std::slice::from_ref(&self.policy_file), Some("default"))?;

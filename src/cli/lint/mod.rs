@@ -18,20 +18,29 @@ use crate::database::lint::{Context, Script, attempted_waivers, sql};
 mod checks;
 mod json;
 mod junit;
+mod pending;
 pub mod report;
 mod sarif;
 mod text;
 
 pub use checks::markdown;
 
-/// Tell what SQL migrations break for versions that do not know them, and which locks they take.
+/// Tell what migrations break for versions that do not know them, and which locks they take.
+///
+/// SQL is only read. With --migrations those that are pending on a database are tried on a copy of its schema, which is
+/// removed again, and their SQL is read where it can be had: as presync does before it migrates.
 ///
 /// Exit code 0: nothing is refused. 1: something is. 2: that could not be told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// SQL: files, or '-' for standard input, for example what `alembic upgrade A:B --sql` prints.
-    #[arg(value_name = "FILE", required_unless_present = "checks", conflicts_with = "checks")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["checks", "migrations"], conflicts_with = "checks")]
     files: Vec<Source>,
+
+    /// The migrations that are pending on the database that the environment names (`DATABASE_URL`, or what the policy
+    /// says), run in the image or folder that has them.
+    #[arg(long, requires = "policy", conflicts_with_all = ["files", "checks"])]
+    migrations: bool,
 
     /// The policy that says how each check is taken and what is waived.
     #[arg(long, value_name = "PATH")]
@@ -68,6 +77,9 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
         out.write_all(text.as_bytes())?;
         return Ok(Outcome::Done);
     }
+    if let (true, Some(policy)) = (args.migrations, &args.policy) {
+        return finish(&pending::report(policy)?, args.output, out);
+    }
     standard_input_once(args.files.iter().chain(&args.policy))?;
     let (spec, revision_table) = policy(args.policy.as_ref())?;
     let mut context = Context {
@@ -86,7 +98,11 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
         notes.extend(attempted_waivers(&script));
     }
     let report = Report { judged: judge(findings, &spec, Timestamp::now()), notes };
-    report.print(args.output, out)?;
+    finish(&report, args.output, out)
+}
+
+fn finish(report: &Report, format: Format, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    report.print(format, out)?;
     Ok(if report.judged.passes() { Outcome::Done } else { Outcome::Refused })
 }
 

@@ -120,6 +120,18 @@ impl Look<'_> {
     /// # Errors
     /// Why nothing may be run.
     pub async fn look(&self, report: &mut dyn Report) -> Result<Outlook, Refusal> {
+        let outlook = self.examine(report).await?;
+        if outlook.plan.is_some() {
+            outlook.verdict(report)?;
+        }
+        Ok(outlook)
+    }
+
+    /// Looks, and leaves it to the caller what comes of the findings.
+    ///
+    /// # Errors
+    /// Why it cannot be told what migrations would do, or why there is no way for them.
+    pub async fn examine(&self, report: &mut dyn Report) -> Result<Outlook, Refusal> {
         let settings = self.settings;
         let connection = Connection::open(settings.address.url(), "upgrade-guard", ANSWER).await?;
         let revision = revision::read(&connection, &settings.noted).await?;
@@ -220,6 +232,9 @@ impl Look<'_> {
         let mut findings = outlook.tried.findings.clone();
         let linted = outlook.tried.script.as_ref().map(|text| {
             let script = lint::Script { text: text.clone(), ..lint::Script::default() };
+            for attempt in lint::attempted_waivers(&script) {
+                report.say(STEP, Stage::Warning, attempt);
+            }
             lint::sql(&script, &context(outlook.tried.first.as_ref(), sizes, self.settings))
         });
         match linted {
@@ -241,27 +256,7 @@ impl Look<'_> {
         outlook.judged = judge_after_run(findings, &self.settings.spec, self.now, &tried);
         self.nobody_left(&mut outlook.judged);
         outlook.natures = outlook.judged.natures(&steps);
-        for finding in &outlook.judged.warned {
-            report.say(STEP, Stage::Warning, finding.to_string());
-        }
-        for (finding, waiver) in &outlook.judged.waived {
-            report.say(STEP, Stage::Warning, format!("{finding} Waived: {}", waiver.reason));
-        }
-        for waiver in &outlook.judged.expired {
-            let message = format!("the waiver of {} for {} has run out", waiver.check, waiver.revision);
-            report.say(STEP, Stage::Warning, message);
-        }
-        if outlook.judged.passes() {
-            report.say(STEP, Stage::Done, format!("{}: nothing stands against them", counted(steps.len())));
-            return Ok(());
-        }
-        let mut lines: Vec<String> = outlook.judged.refused.iter().map(ToString::to_string).collect();
-        lines.push(
-            "what was looked at is accepted by these lines, with a reason, in spec.database.migrations.waivers of the policy:"
-                .to_owned(),
-        );
-        lines.extend(outlook.judged.refused.iter().map(waiver));
-        Err(Refusal { exit: Exit::Policy, lines })
+        Ok(())
     }
 
     /// A revision that contracts was planned because nothing runs any more that it could break: what it takes away is only
@@ -344,6 +339,33 @@ fn context(catalog: Option<&Catalog>, sizes: &Sizes, settings: &Settings) -> lin
 }
 
 impl Outlook {
+    /// Tells what was found, and whether it keeps the migrations from running.
+    fn verdict(&self, report: &mut dyn Report) -> Result<(), Refusal> {
+        let Judged { refused, warned, waived, expired, .. } = &self.judged;
+        for finding in warned {
+            report.say(STEP, Stage::Warning, finding.to_string());
+        }
+        for (finding, waiver) in waived {
+            report.say(STEP, Stage::Warning, format!("{finding} Waived: {}", waiver.reason));
+        }
+        for waiver in expired {
+            let message = format!("the waiver of {} for {} has run out", waiver.check, waiver.revision);
+            report.say(STEP, Stage::Warning, message);
+        }
+        if refused.is_empty() {
+            let steps = self.plan.as_ref().map_or(0, |plan| plan.steps.len());
+            report.say(STEP, Stage::Done, format!("{}: nothing stands against them", counted(steps)));
+            return Ok(());
+        }
+        let mut lines: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        lines.push(
+            "what was looked at is accepted by these lines, with a reason, in spec.database.migrations.waivers of the policy:"
+                .to_owned(),
+        );
+        lines.extend(refused.iter().map(waiver));
+        Err(Refusal { exit: Exit::Policy, lines })
+    }
+
     /// What the checks found, in one line each, worst first.
     #[must_use]
     pub fn told(&self) -> Vec<String> {
