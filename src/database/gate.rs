@@ -26,6 +26,7 @@ use super::migrator::{Migrator, MigratorError, Timeouts};
 use super::plan::Plan;
 use super::revision::{Noted, RevisionError};
 use super::shadow::{Basis, ShadowError};
+use super::watch::Proof;
 use trial::Trial;
 
 /// Up to how many revisions are run one by one from the start.
@@ -74,6 +75,8 @@ pub struct Found {
     pub script: Option<String>,
     /// What a person should know, each in one line.
     pub notes: Vec<String>,
+    /// Who holds the timeouts of the migrator, as the temporary database showed; `None` where nothing could show it.
+    pub timeouts: Option<Proof>,
     /// Whether the migrations were tried on a temporary database.
     pub shadow: bool,
 }

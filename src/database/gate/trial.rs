@@ -7,6 +7,7 @@ use super::super::connection::Connection;
 use super::super::migrator::APPLICATION;
 use super::super::revision::{self, Noted};
 use super::super::shadow::{self, Basis, Shadow};
+use super::super::watch::{self, Proof, ProveError};
 use super::words::words;
 use super::{Errand, Found, GateError};
 
@@ -33,6 +34,8 @@ pub(super) struct Trial<'a> {
     /// The catalog at the revision of the live database.
     pub(super) first: Catalog,
     notes: Vec<String>,
+    /// Who holds the timeouts of the migrator.
+    pub(super) timeouts: Option<Proof>,
     pub(super) shadow: Shadow,
 }
 
@@ -44,15 +47,32 @@ impl<'a> Trial<'a> {
         let connection = Connection::open(shadow.address().url(), APPLICATION, limit).await?;
         let notes = shadow.notes().to_vec();
         let first = catalog::read(&connection, errand.noted).await?;
-        let mut trial = Self { errand, connection, first, notes, shadow };
+        let mut trial = Self { errand, connection, first, notes, timeouts: None, shadow };
         if errand.alembic {
             if let Noted::Table(table) = errand.noted {
                 trial.probe(table).await?;
             }
             trial.history().await?;
+            trial.hold_timeouts().await?;
         }
         trial.first = trial.catalog().await?;
         Ok(trial)
+    }
+
+    /// Shows on this database who holds the timeouts: in a run somebody has to. An empty one has no table to lock.
+    async fn hold_timeouts(&mut self) -> Result<(), GateError> {
+        if self.errand.plan.from.is_empty() || matches!(self.errand.noted, Noted::Query(_)) {
+            return Ok(());
+        }
+        match watch::prove(self.errand.migrator, self.shadow.address(), self.errand.noted, self.errand.limit).await {
+            Ok(proof) => self.timeouts = Some(proof),
+            Err(ProveError::Unproven(why)) => {
+                self.notes.push(format!("that timeouts are in force is not shown: {why}"));
+            }
+            Err(ProveError::Database(error)) => return Err(error.into()),
+            Err(ProveError::Migrator(error)) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Brings an empty database to where the live one is.
@@ -155,6 +175,7 @@ impl<'a> Trial<'a> {
         let mut found = found?;
         found.shadow = true;
         found.notes.extend(self.notes);
+        found.timeouts = self.timeouts;
         if let Err(error) = removed {
             found.notes.push(format!("{error}. The next run tries again"));
         }

@@ -11,6 +11,7 @@ use crate::api::{MOST_REVISIONS, Phase, PlatformRevision, RevisionNature, Revisi
 use crate::database::catalog::{self, Catalog, Kind, Sizes};
 use crate::database::check::{self, Check};
 use crate::database::connection::{Connection, DatabaseError};
+use crate::database::direct;
 use crate::database::finding::{Finding, Place};
 use crate::database::gate::{self, GateError};
 use crate::database::graph::{self, Graph, GraphError};
@@ -18,6 +19,7 @@ use crate::database::judge::{Judged, NO_REVISION, judge_after_run};
 use crate::database::lint;
 use crate::database::plan::{self, Plan, PlanError};
 use crate::database::revision::{self, Noted, Revision, RevisionError};
+use crate::database::watch::Proof;
 use crate::hook::Exit;
 use crate::report::{Report, Stage};
 
@@ -148,10 +150,16 @@ impl Look<'_> {
             return Ok(outlook);
         };
         plan::fits(&outlook.graph, plan, revision::width(&connection, &settings.noted).await?)?;
+        // A copy is kept by a lock, too.
+        let direct = direct::check(settings.address.url(), &settings.migrator.url_variable, ANSWER).await;
+        direct.map_err(|error| Refusal::of(Exit::CouldNot, &error))?;
         report.say(STEP, Stage::Progress, pending(&revision, plan));
         outlook.tried = self.tried(plan).await?;
         for note in &outlook.tried.notes {
             report.say(STEP, Stage::Warning, note.clone());
+        }
+        if let Some(proof) = outlook.tried.timeouts {
+            report.say(STEP, Stage::Progress, held(proof).to_owned());
         }
         let sizes = catalog::sizes(&connection).await?;
         self.judged(&mut outlook, &sizes, report)?;
@@ -272,6 +280,16 @@ impl Look<'_> {
         let (told, refused): (Vec<Finding>, _) = std::mem::take(&mut judged.refused).into_iter().partition(is_told);
         judged.refused = refused;
         judged.warned.splice(0..0, told);
+    }
+}
+
+/// Who holds the timeouts, as the copy showed.
+fn held(proof: Proof) -> &'static str {
+    match proof {
+        Proof::ByDriver => "shown on the copy: the migrator's own driver holds the timeouts of locks and statements",
+        Proof::ByWatchdog => {
+            "shown on the copy: the migrator's driver ignores PGOPTIONS, so its statements are cancelled"
+        }
     }
 }
 

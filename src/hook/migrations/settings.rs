@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::api::{DatabaseSpec, MigrationsSpec, duration};
+use jiff::SignedDuration;
+
+use crate::api::{DatabaseSpec, LOCK_TIMEOUT, LOCK_WAIT, MigrationsSpec, STATEMENT_TIMEOUT, duration};
 use crate::database::address::Address;
 use crate::database::migrator::{Migrator, Timeouts};
 use crate::database::revision::Noted;
 
 /// The environment variable with the URL of the database, where the policy names no other.
 pub const URL_VARIABLE: &str = "DATABASE_URL";
-
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-const STATEMENT_TIMEOUT: Duration = Duration::from_mins(15);
-const LOCK_WAIT: Duration = Duration::from_mins(5);
 
 /// Everything that is needed to migrate a database.
 #[derive(Clone, Debug)]
@@ -115,11 +113,11 @@ impl Settings {
             (_, own) if own.is_empty() => vec!["alembic".to_owned()],
             (_, own) => own.clone(),
         };
-        let time = |field, text: &Option<String>, default| match text {
-            None => Ok(default),
+        let time = |field, text: &Option<String>, otherwise: SignedDuration| match text {
+            None => Ok(otherwise.unsigned_abs()),
             Some(text) => duration(text)
-                .map(jiff::SignedDuration::unsigned_abs)
-                .map_err(|message| SettingsError::Duration { field, message: message.clone() }),
+                .map(SignedDuration::unsigned_abs)
+                .map_err(|message| SettingsError::Duration { field, message }),
         };
         Ok(Self {
             noted: noted(database),
@@ -163,7 +161,8 @@ mod tests {
     fn what_the_policy_leaves_out_is_alembic_with_short_locks() {
         let settings = read(&MigrationsSpec::default(), &[URL]).unwrap();
         assert_eq!((settings.migrator.command.as_slice(), settings.alembic), (&["alembic".to_owned()][..], true));
-        assert_eq!((settings.timeouts.lock, settings.lock_wait), (LOCK_TIMEOUT, LOCK_WAIT));
+        let defaults = (LOCK_TIMEOUT.unsigned_abs(), LOCK_WAIT.unsigned_abs());
+        assert_eq!((settings.timeouts.lock, settings.lock_wait), defaults);
         assert_eq!((settings.noted.clone(), settings.shadow_server.clone()), (Noted::default(), None));
         assert!(!format!("{settings:?}").contains("geheim"));
     }
