@@ -4,8 +4,6 @@
 #[allow(dead_code, reason = "what other test files use")]
 #[path = "support/alembic.rs"]
 mod alembic;
-#[path = "shadow/figure.rs"]
-mod figure;
 #[path = "shadow/gate.rs"]
 mod gate;
 #[path = "shadow/lifetime.rs"]

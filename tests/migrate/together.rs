@@ -23,7 +23,7 @@ impl Report for Aloud {
 pub(crate) fn runner(case: &Case) -> Result<Child> {
     let directory = case.migrator.directory.as_ref().context("a folder")?;
     let child = Command::new(std::env::current_exe()?)
-        .args(["--exact", "together::in_a_process_of_its_own", "--ignored", "--nocapture"])
+        .args(["--exact", "together::of_four_at_once_one_migrates_and_all_end_well", "--nocapture"])
         .env("MIGRATE_URL", &case.url)
         .env("MIGRATE_FOLDER", directory)
         .env("MIGRATE_TO", case.revisions.join(" "))
@@ -34,15 +34,11 @@ pub(crate) fn runner(case: &Case) -> Result<Child> {
     Ok(child)
 }
 
-/// Not a test: what [`runner`] starts.
-#[tokio::test]
-#[ignore = "run by other tests"]
-async fn in_a_process_of_its_own() -> Result<()> {
-    let variable = |name: &str| std::env::var(name);
-    let Ok(url) = variable("MIGRATE_URL") else { return Ok(()) };
-    let (folder, to) = (variable("MIGRATE_FOLDER")?, variable("MIGRATE_TO")?);
+/// What the process of [`runner`] does.
+async fn migrate(url: &str) -> Result<()> {
+    let (folder, to) = (std::env::var("MIGRATE_FOLDER")?, std::env::var("MIGRATE_TO")?);
     let revisions: Vec<&str> = to.split(' ').collect();
-    let case = Case::at(&url, folder.as_ref(), &revisions)?;
+    let case = Case::at(url, folder.as_ref(), &revisions)?;
     let ended = run::run(&case.errand(), &mut Aloud).await?;
     println!("\nENDED {:?}", ended.outcome);
     Ok(())
@@ -50,6 +46,9 @@ async fn in_a_process_of_its_own() -> Result<()> {
 
 #[tokio::test]
 async fn of_four_at_once_one_migrates_and_all_end_well() -> Result<()> {
+    if let Ok(url) = std::env::var("MIGRATE_URL") {
+        return migrate(&url).await;
+    }
     let Some(server) = shared().await? else { return Ok(()) };
     let slow = "op.execute('CREATE TABLE b (id int)')\nop.execute('SELECT pg_sleep(0.5)')";
     let project = project(

@@ -84,6 +84,9 @@ async fn it_is_gone_when_whoever_waits_for_it_gives_up() -> Result<()> {
 
 #[tokio::test]
 async fn what_a_killed_run_leaves_is_removed_by_the_next_and_what_is_used_stays() -> Result<()> {
+    if let Ok(url) = std::env::var("LIVE_URL") {
+        return hold_a_shadow(&url).await;
+    }
     let Some(scene) = Scene::new(&[]).await? else { return Ok(()) };
     let live = scene.live()?;
     let (mut used, in_use) = other(&scene).await?;
@@ -116,7 +119,11 @@ async fn two_gates_at_once_do_not_meet() -> Result<()> {
 /// A process that has a temporary database, and its name.
 async fn other(scene: &Scene) -> Result<(Child, String)> {
     let mut child = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["--exact", "lifetime::in_a_process_of_its_own", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "lifetime::what_a_killed_run_leaves_is_removed_by_the_next_and_what_is_used_stays",
+            "--nocapture",
+        ])
         .env("LIVE_URL", scene.server.url("postgres", ""))
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -130,12 +137,9 @@ async fn other(scene: &Scene) -> Result<(Child, String)> {
     anyhow::bail!("the process made nothing")
 }
 
-/// Not a test: what is killed in [`what_a_killed_run_leaves_is_removed_by_the_next_and_what_is_used_stays`].
-#[tokio::test]
-#[ignore = "run by the test of killed runs"]
-async fn in_a_process_of_its_own() -> Result<()> {
-    let Ok(url) = std::env::var("LIVE_URL") else { return Ok(()) };
-    let shadow = Shadow::make(&address(&url)?, None, ShadowFrom::Schema, &Noted::default(), PATIENCE).await?;
+/// What that process does until it is killed.
+async fn hold_a_shadow(url: &str) -> Result<()> {
+    let shadow = Shadow::make(&address(url)?, None, ShadowFrom::Schema, &Noted::default(), PATIENCE).await?;
     println!("MADE {}", name(&shadow));
     std::future::pending().await
 }

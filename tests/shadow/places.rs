@@ -69,6 +69,9 @@ async fn it_is_found_by_libpqs_variables_too() -> Result<()> {
 
 #[tokio::test]
 async fn without_pg_dump_it_begins_empty_and_says_so() -> Result<()> {
+    if let Ok(url) = std::env::var("LIVE_URL") {
+        return tell_without_pg_dump(&url).await;
+    }
     let Some(scene) = Scene::new(&[("b3", DROPS)]).await? else { return Ok(()) };
     // Other programs are there, and that one is not; and then it is, and fails.
     let path = tempfile::tempdir()?;
@@ -82,7 +85,7 @@ async fn without_pg_dump_it_begins_empty_and_says_so() -> Result<()> {
             std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         }
         let output = tokio::process::Command::new(std::env::current_exe()?)
-            .args(["--exact", "places::in_a_process_without_pg_dump", "--ignored", "--nocapture"])
+            .args(["--exact", "places::without_pg_dump_it_begins_empty_and_says_so", "--nocapture"])
             .env("PATH", path.path())
             .env("LIVE_URL", scene.server.url(LIVE, ""))
             .stdout(Stdio::piped())
@@ -97,12 +100,9 @@ async fn without_pg_dump_it_begins_empty_and_says_so() -> Result<()> {
     Ok(())
 }
 
-/// Not a test: the other half of [`without_pg_dump_it_begins_empty_and_says_so`].
-#[tokio::test]
-#[ignore = "run by the test without pg_dump"]
-async fn in_a_process_without_pg_dump() -> Result<()> {
-    let Ok(url) = std::env::var("LIVE_URL") else { return Ok(()) };
-    let live = address(&url)?;
+/// What the process without `pg_dump` does.
+async fn tell_without_pg_dump(url: &str) -> Result<()> {
+    let live = address(url)?;
     let shadow = Shadow::make(&live, None, ShadowFrom::Auto, &Noted::default(), PATIENCE).await?;
     assert_eq!(shadow.basis(), Basis::Empty);
     println!("TOLD {}", shadow.notes().join("\nTOLD "));

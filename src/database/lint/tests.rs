@@ -511,18 +511,3 @@ proptest! {
         let _ = attempted_waivers(&script);
     }
 }
-
-/// Run by hand: `cargo test --release --lib lint::tests::how_fast -- --ignored --nocapture`.
-#[test]
-#[ignore = "a figure, not a property"]
-fn how_fast() {
-    let all = BREAKING.iter().map(|(text, ..)| *text).chain(ADDITIVE.iter().copied()).filter(|text| text.len() > 8);
-    let text: String = all.fold(String::new(), |all, text| format!("{all}{text};\n")).repeat(20);
-    let count = SourceFile::parse(&text).tree().stmts().count();
-    let script = Script { text, ..Script::default() };
-    let begin = std::time::Instant::now();
-    let found = sql(&script, &Context::default()).unwrap().len();
-    let seconds = begin.elapsed().as_secs_f64();
-    let each = seconds * 1e6 / f64::from(u32::try_from(count).unwrap());
-    println!("{count} statements, {found} findings, {seconds:.3} s: {each:.1} us each");
-}
