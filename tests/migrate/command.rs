@@ -111,3 +111,27 @@ async fn without_a_url_or_a_policy_it_cannot_be_tried() -> Result<()> {
     assert_eq!(code, Some(1));
     Ok(())
 }
+
+#[tokio::test]
+async fn the_live_database_says_what_a_statement_means_and_how_long_it_locks() -> Result<()> {
+    let Some(server) = shared().await? else { return Ok(()) };
+    let table = "op.execute('CREATE TABLE a (id int, code varchar(10)); CREATE INDEX a_code ON a (code); \
+                 INSERT INTO a SELECT 1 FROM generate_series(1, 100)')";
+    // A wider column and an index that forbids nothing: harmless as long as the types before are known.
+    let widens = "op.execute('ALTER TABLE a ALTER COLUMN code TYPE varchar(20)')\nop.execute('DROP INDEX a_code')";
+    let locks = "op.execute('CREATE INDEX a_id ON a (id)')";
+    let project = project(Style::Whole, &[("a1", table), ("b2", widens), ("c3", locks)])?;
+    policy(&project, &json!({"shadow": {"from": "Schema"}}))?;
+    let case = Case::new(server, "c_meaning", project.folder(), &["a1"]).await?;
+    case.run().await.0?;
+    server.sql("c_meaning", "ANALYZE a").await?;
+    let lint = async || program(Some(&case.url), project.folder(), &["lint", "--migrations", "--policy"], &[]).await;
+    let (code, text) = lint().await?;
+    insta::assert_snapshot!("meaning_small", text);
+    assert_eq!(code, Some(0));
+    policy(&project, &json!({"shadow": {"from": "Schema"}, "largeTable": {"rows": 100, "megabytes": 1000}}))?;
+    let (code, text) = lint().await?;
+    insta::assert_snapshot!("meaning_large", text);
+    assert_eq!(code, Some(1));
+    Ok(())
+}
