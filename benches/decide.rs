@@ -1,7 +1,7 @@
 //! What one decision costs: by the size of the platform, and whether anything rolls out.
 #![allow(missing_docs, reason = "criterion's macros make a main without any")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use upgrade_guard::domain::change::{Change, Move};
 use upgrade_guard::domain::decision::{Verdict, decide};
-use upgrade_guard::domain::policy::{Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew};
+use upgrade_guard::domain::policy::{Component, ComponentId, Policy, PolicyParts, Skew};
 use upgrade_guard::domain::version::Version;
 use upgrade_guard::domain::view::{Missing, Rollout, View, WorkloadId, WorkloadView};
 
@@ -20,18 +20,7 @@ fn platform(size: usize) -> Policy {
         skew: (index > 0).then_some(Skew { peer: ComponentId(0), behind: 1, ahead: 0 }).into_iter().collect(),
         ..Component::named(&format!("component-{index}"))
     };
-    let parts = PolicyParts {
-        name: "platform".to_owned(),
-        namespaces: BTreeSet::new(),
-        components: (0..size).map(component).collect(),
-        max_hop: 1,
-        modes: BTreeMap::new(),
-        on_not_yet: OnNotYet::Deny,
-        on_unavailable: OnUnavailable::Deny,
-        mode: Mode::Enforce,
-        min_replicas: 2,
-        demands: upgrade_guard::domain::preparation::Demands::default(),
-    };
+    let parts = PolicyParts::new("platform", (0..size).map(component).collect());
     Policy::new(parts).expect("a chain has no cycle")
 }
 

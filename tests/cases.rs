@@ -1,7 +1,7 @@
 //! The law as cases: every case gives exactly its verdict and its first code.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -9,9 +9,7 @@ use serde::Deserialize;
 use upgrade_guard::domain::change::{Change, Move};
 use upgrade_guard::domain::decision::{Verdict, decide};
 use upgrade_guard::domain::line::{Lines, Listed, Release};
-use upgrade_guard::domain::policy::{
-    Component, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew, SupportedRange,
-};
+use upgrade_guard::domain::policy::{Component, Policy, PolicyParts, Skew, SupportedRange};
 use upgrade_guard::domain::resolver::resolve;
 use upgrade_guard::domain::schema::{Nature, Need, Recorded, Schema};
 use upgrade_guard::domain::version::Version;
@@ -93,19 +91,9 @@ fn policy(platform: &Platform) -> Policy {
         uses_database: name == DATABASE_OWNER,
         ..Component::named(name)
     });
-    let mut policy = Policy::new(PolicyParts {
-        name: "cases".into(),
-        namespaces: BTreeSet::new(),
-        components: components.collect(),
-        max_hop: platform.max_hop,
-        modes: BTreeMap::new(),
-        on_not_yet: OnNotYet::Deny,
-        on_unavailable: OnUnavailable::Deny,
-        mode: Mode::Enforce,
-        min_replicas: 2,
-        demands: upgrade_guard::domain::preparation::Demands::default(),
-    })
-    .unwrap();
+    let mut policy =
+        Policy::new(PolicyParts { max_hop: platform.max_hop, ..PolicyParts::new("cases", components.collect()) })
+            .unwrap();
     let releases = platform.releases.iter().map(|release| Release {
         name: release["name"].clone(),
         required_stop: false,

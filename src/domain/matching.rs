@@ -52,9 +52,8 @@ pub fn governed<C: ContainerLike>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
-    use super::super::policy::{Component, Matcher, Mode, OnNotYet, OnUnavailable, PolicyParts};
+    use super::super::policy::{Component, Matcher, PolicyParts};
     use super::*;
 
     impl ContainerLike for (&str, &str) {
@@ -68,10 +67,9 @@ mod tests {
 
     fn policy() -> Policy {
         let component = |name: &str, matcher: Matcher| Component { matcher, ..Component::named(name) };
-        Policy::new(PolicyParts {
-            name: "p".into(),
-            namespaces: BTreeSet::new(),
-            components: vec![
+        Policy::new(PolicyParts::new(
+            "p",
+            vec![
                 component("api", Matcher { images: vec!["ghcr.io/x/api".into()], ..Matcher::default() }),
                 component(
                     "gateway",
@@ -82,14 +80,7 @@ mod tests {
                     },
                 ),
             ],
-            max_hop: 1,
-            modes: BTreeMap::new(),
-            on_not_yet: OnNotYet::Deny,
-            on_unavailable: OnUnavailable::Deny,
-            mode: Mode::Enforce,
-            min_replicas: 2,
-            demands: crate::domain::preparation::Demands::default(),
-        })
+        ))
         .unwrap()
     }
 

@@ -270,13 +270,13 @@ pub fn worst_first(stuck: &mut [Stuck]) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::domain::change::Move;
-    use crate::domain::policy::{Component, ComponentId, Mode, OnNotYet, OnUnavailable, PolicyParts, Skew};
+    use crate::domain::policy::{Component, ComponentId, Mode, PolicyParts, Skew};
     use crate::domain::rules::Rule;
     use crate::domain::version::Version;
     use crate::domain::view::WorkloadId;
@@ -292,21 +292,16 @@ mod tests {
             ..Component::named(name)
         };
         Policy::new(PolicyParts {
-            name: "p".into(),
-            namespaces: BTreeSet::new(),
-            components: vec![
-                component("api", &[], vec![]),
-                component("gateway", &[0], vec![behind(0)]),
-                component("ui", &[1], vec![behind(0)]),
-                component("portal", &[1], vec![behind(0)]),
-            ],
-            max_hop: 1,
             modes: BTreeMap::from([(Rule::ZeroDowntime, Mode::Audit)]),
-            on_not_yet: OnNotYet::Deny,
-            on_unavailable: OnUnavailable::Deny,
-            mode: Mode::Enforce,
-            min_replicas: 2,
-            demands: crate::domain::preparation::Demands::default(),
+            ..PolicyParts::new(
+                "p",
+                vec![
+                    component("api", &[], vec![]),
+                    component("gateway", &[0], vec![behind(0)]),
+                    component("ui", &[1], vec![behind(0)]),
+                    component("portal", &[1], vec![behind(0)]),
+                ],
+            )
         })
         .unwrap()
     }

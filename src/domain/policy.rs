@@ -267,6 +267,25 @@ pub struct PolicyParts {
     pub demands: Demands,
 }
 
+impl PolicyParts {
+    /// What a policy says that says no more than its name and its components.
+    #[must_use]
+    pub fn new(name: impl Into<String>, components: Vec<Component>) -> Self {
+        Self {
+            name: name.into(),
+            namespaces: BTreeSet::new(),
+            components,
+            max_hop: 1,
+            modes: BTreeMap::new(),
+            on_not_yet: OnNotYet::Deny,
+            on_unavailable: OnUnavailable::Deny,
+            mode: Mode::Enforce,
+            min_replicas: 2,
+            demands: Demands::default(),
+        }
+    }
+}
+
 impl Policy {
     /// Checks the parts against each other and makes a policy of them, with minors as its lines.
     ///
@@ -397,16 +416,9 @@ mod tests {
         use Mode::{Audit, Enforce, Warn};
         let policy = |mode, of_rule: Option<Mode>| {
             let parts = PolicyParts {
-                name: "modes".to_owned(),
-                namespaces: BTreeSet::new(),
-                components: vec![Component::named("api")],
-                max_hop: 1,
                 modes: of_rule.into_iter().flat_map(|mode| [(Rule::Order, mode), (Rule::ZeroDowntime, mode)]).collect(),
-                on_not_yet: OnNotYet::Deny,
-                on_unavailable: OnUnavailable::Deny,
                 mode,
-                min_replicas: 2,
-                demands: Demands::default(),
+                ..PolicyParts::new("modes", vec![Component::named("api")])
             };
             Policy::new(parts).unwrap_or_else(|problems| unreachable!("{problems:?}"))
         };

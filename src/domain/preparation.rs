@@ -123,7 +123,7 @@ pub fn unacknowledged<'a>(
 mod tests {
     use super::*;
     use crate::domain::line::{Lines, Listed, Release};
-    use crate::domain::policy::{Component, Mode, OnNotYet, OnUnavailable, PolicyParts};
+    use crate::domain::policy::{Component, PolicyParts};
 
     const API: ComponentId = ComponentId(0);
     const UI: ComponentId = ComponentId(1);
@@ -156,16 +156,10 @@ mod tests {
         });
         let acknowledged = accepted.iter().map(ToString::to_string).collect();
         let parts = PolicyParts {
-            name: "changes".to_owned(),
-            namespaces: BTreeSet::new(),
-            components: vec![Component::named("api"), Component::named("ui")],
             max_hop: 9,
-            modes: BTreeMap::new(),
-            on_not_yet: OnNotYet::Deny,
-            on_unavailable: OnUnavailable::Deny,
-            mode: Mode::Enforce,
             min_replicas: 1,
             demands: Demands { acknowledged, ..Demands::default() },
+            ..PolicyParts::new("changes", vec![Component::named("api"), Component::named("ui")])
         };
         let mut policy = Policy::new(parts).unwrap();
         policy.lines = Lines::new(releases.collect());

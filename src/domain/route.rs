@@ -301,11 +301,11 @@ fn blocked(question: &Question<'_>, view: &View, goals: &Goals) -> Vec<Blocked> 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::domain::line::{Lines, Listed, Release};
-    use crate::domain::policy::{Component, Mode, OnNotYet, OnUnavailable, PolicyParts, Skew, SupportedRange};
+    use crate::domain::policy::{Component, Mode, PolicyParts, Skew, SupportedRange};
     use crate::domain::rules::Rule;
     use crate::domain::view::WorkloadView;
 
@@ -323,16 +323,9 @@ mod tests {
             ..Component::named(&format!("other-{index}"))
         }));
         Policy::new(PolicyParts {
-            name: "p".into(),
-            namespaces: BTreeSet::new(),
-            components,
             max_hop,
             modes: BTreeMap::from([(Rule::ZeroDowntime, Mode::Audit)]),
-            on_not_yet: OnNotYet::Deny,
-            on_unavailable: OnUnavailable::Deny,
-            mode: Mode::Enforce,
-            min_replicas: 2,
-            demands: crate::domain::preparation::Demands::default(),
+            ..PolicyParts::new("p", components)
         })
         .unwrap()
     }

@@ -114,9 +114,9 @@ fn unsupported(policy: &Policy, component: ComponentId, version: &Version) -> Op
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
-    use super::super::policy::{Component, Mode, OnNotYet, OnUnavailable, PolicyParts, Skew, SupportedRange};
+    use super::super::policy::{Component, Mode, PolicyParts, Skew, SupportedRange};
     use super::super::view::{Rollout, WorkloadId, WorkloadView};
     use super::*;
 
@@ -124,20 +124,16 @@ mod tests {
         let skew = vec![Skew { peer: ComponentId(0), behind: 1, ahead: 0 }];
         let range = SupportedRange { range: ">=24.0.0, <25.0.0".parse().unwrap(), warn: None };
         Policy::new(PolicyParts {
-            name: "p".into(),
-            namespaces: BTreeSet::new(),
-            components: vec![
-                Component::named("api"),
-                Component { after: vec![ComponentId(0)], skew, ..Component::named("gateway") },
-                Component { supported: vec![range], ..Component::named("keycloak") },
-            ],
-            max_hop: 1,
             modes: BTreeMap::from([(Rule::Skew, Mode::Audit)]),
-            on_not_yet: OnNotYet::Deny,
-            on_unavailable: OnUnavailable::Deny,
             mode: Mode::Warn,
-            min_replicas: 2,
-            demands: crate::domain::preparation::Demands::default(),
+            ..PolicyParts::new(
+                "p",
+                vec![
+                    Component::named("api"),
+                    Component { after: vec![ComponentId(0)], skew, ..Component::named("gateway") },
+                    Component { supported: vec![range], ..Component::named("keycloak") },
+                ],
+            )
         })
         .unwrap()
     }

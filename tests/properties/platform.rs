@@ -5,9 +5,7 @@ use std::fmt;
 
 use proptest::prelude::*;
 use upgrade_guard::domain::line::{Lines, Listed, Release};
-use upgrade_guard::domain::policy::{
-    Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Problem, Skew,
-};
+use upgrade_guard::domain::policy::{Component, ComponentId, Policy, PolicyParts, Problem, Skew};
 use upgrade_guard::domain::version::Version;
 
 /// How many lines a platform has, counted from 0.
@@ -108,18 +106,7 @@ impl Platform {
                 .collect(),
             ..Component::named(&format!("c{index}"))
         });
-        let mut policy = Policy::new(PolicyParts {
-            name: "random".into(),
-            namespaces: BTreeSet::new(),
-            components: components.collect(),
-            max_hop,
-            modes: BTreeMap::new(),
-            on_not_yet: OnNotYet::Deny,
-            on_unavailable: OnUnavailable::Deny,
-            mode: Mode::Enforce,
-            min_replicas: 2,
-            demands: upgrade_guard::domain::preparation::Demands::default(),
-        })?;
+        let mut policy = Policy::new(PolicyParts { max_hop, ..PolicyParts::new("random", components.collect()) })?;
         if listed {
             policy.lines = Lines::new((0..LINES).map(|line| release(&parts, line)).collect());
         }

@@ -8,9 +8,7 @@ use upgrade_guard::domain::change::{Budget, Capacity, Change, KeptPods, Move};
 use upgrade_guard::domain::decision::{Decision, Reason, Verdict, decide};
 use upgrade_guard::domain::line::{Lines, Listed, Release};
 use upgrade_guard::domain::overrides::Override;
-use upgrade_guard::domain::policy::{
-    Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew, SupportedRange,
-};
+use upgrade_guard::domain::policy::{Component, ComponentId, Mode, Policy, PolicyParts, Skew, SupportedRange};
 use upgrade_guard::domain::rules::{ROWS, Rule};
 use upgrade_guard::domain::schema::{Nature, Recorded, Schema};
 use upgrade_guard::domain::version::Version;
@@ -105,16 +103,10 @@ fn policy() -> impl Strategy<Value = Policy> {
                     }
                 });
             let mut policy = Policy::new(PolicyParts {
-                name: "odd".into(),
-                namespaces: BTreeSet::new(),
-                components: components.collect(),
                 max_hop,
                 modes: ROWS.iter().map(|row| row.rule).zip(modes).collect(),
-                on_not_yet: OnNotYet::Deny,
-                on_unavailable: OnUnavailable::Deny,
                 mode,
-                min_replicas: 2,
-                demands: upgrade_guard::domain::preparation::Demands::default(),
+                ..PolicyParts::new("odd", components.collect())
             })
             .unwrap();
             policy.lines = Lines::new(releases);

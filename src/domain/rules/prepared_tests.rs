@@ -9,8 +9,8 @@ use crate::domain::change::{Change, Move};
 use crate::domain::decision::{Decision, decide};
 use crate::domain::freeze::Freeze;
 use crate::domain::line::{Lines, Listed, Release};
-use crate::domain::policy::{Component, ComponentId, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts};
-use crate::domain::preparation::{BreakingChange, CrdState, Demands, Precondition, Preparation};
+use crate::domain::policy::{Component, ComponentId, Policy, PolicyParts};
+use crate::domain::preparation::{BreakingChange, CrdState, Precondition, Preparation};
 use crate::domain::version::Version;
 use crate::domain::view::{Rollout, View, WorkloadId, WorkloadView};
 
@@ -20,18 +20,8 @@ const NOW: Timestamp = Timestamp::constant(1_784_116_800, 0);
 
 /// Releases 2026.06, .07 and .08 with the api at 2.2.0, 2.3.0 and 2.4.0; nothing else is asked for.
 fn policy() -> Policy {
-    let parts = PolicyParts {
-        name: "p".into(),
-        namespaces: BTreeSet::new(),
-        components: vec![Component::named("api"), Component::named("portal")],
-        max_hop: 9,
-        modes: BTreeMap::new(),
-        on_not_yet: OnNotYet::Deny,
-        on_unavailable: OnUnavailable::Deny,
-        mode: Mode::Enforce,
-        min_replicas: 2,
-        demands: Demands::default(),
-    };
+    let parts =
+        PolicyParts { max_hop: 9, ..PolicyParts::new("p", vec![Component::named("api"), Component::named("portal")]) };
     let mut policy = Policy::new(parts).unwrap();
     let release = |(month, minor): (u8, u64)| {
         let version = semver::Version::new(2, minor, 0);

@@ -1,6 +1,6 @@
 //! What `UG-SCHEMA` says, branch by branch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -9,10 +9,7 @@ use crate::domain::ahead::ahead;
 use crate::domain::change::{Change, Move};
 use crate::domain::decision::{Decision, Verdict, decide};
 use crate::domain::line::{Lines, Listed, Release};
-use crate::domain::policy::{
-    Component, ComponentId, Database, Mode, OnNotYet, OnUnavailable, Policy, PolicyParts, Skew,
-};
-use crate::domain::preparation::Demands;
+use crate::domain::policy::{Component, ComponentId, Database, Policy, PolicyParts, Skew};
 use crate::domain::route::{Question, route};
 use crate::domain::schema::{Nature, Need, Recorded, Schema};
 use crate::domain::version::Version;
@@ -26,16 +23,8 @@ fn policy() -> Policy {
     let ui =
         Component { after: vec![API], skew: vec![Skew { peer: API, behind: 1, ahead: 0 }], ..Component::named("ui") };
     let parts = PolicyParts {
-        name: "p".into(),
-        namespaces: BTreeSet::new(),
-        components: vec![Component { uses_database: true, ..Component::named("api") }, ui],
         max_hop: 9,
-        modes: BTreeMap::new(),
-        on_not_yet: OnNotYet::Deny,
-        on_unavailable: OnUnavailable::Deny,
-        mode: Mode::Enforce,
-        min_replicas: 2,
-        demands: Demands::default(),
+        ..PolicyParts::new("p", vec![Component { uses_database: true, ..Component::named("api") }, ui])
     };
     let mut policy = Policy::new(parts).unwrap();
     let release = |(name, minor, revision): (&str, u64, &str)| {

@@ -2,8 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::line::{Lines, Listed};
-use crate::domain::policy::{Component, Mode, OnNotYet, OnUnavailable, PolicyParts};
-use crate::domain::preparation::Demands;
+use crate::domain::policy::{Component, PolicyParts};
 
 const API: ComponentId = ComponentId(0);
 
@@ -103,18 +102,8 @@ fn the_first_of_several_are_those_that_come_after_none_of_them() {
 
 /// Releases 1, 2 and 3 with the api at 2.1.0, 2.2.0 and 2.2.0, at these revisions.
 fn policy(revisions: [Option<&str>; 3]) -> Policy {
-    let parts = PolicyParts {
-        name: "p".into(),
-        namespaces: BTreeSet::new(),
-        components: vec![Component::named("api"), Component::named("ui")],
-        max_hop: 1,
-        modes: BTreeMap::new(),
-        on_not_yet: OnNotYet::Deny,
-        on_unavailable: OnUnavailable::Deny,
-        mode: Mode::Enforce,
-        min_replicas: 1,
-        demands: Demands::default(),
-    };
+    let parts =
+        PolicyParts { min_replicas: 1, ..PolicyParts::new("p", vec![Component::named("api"), Component::named("ui")]) };
     let mut policy = Policy::new(parts).unwrap();
     let release = |(name, version, revision): (&str, &str, Option<&str>)| {
         let version = version.parse().unwrap();
