@@ -21,10 +21,10 @@ mod installs;
 use descriptors::{
     API_CALL_DURATION, API_CALLS, BUILD_INFO, CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, LEADER, LOST_RACES,
     PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS, WATCH_ERRORS,
-    WATCH_LAST_EVENT, WATCH_SYNCED,
+    WATCH_FAILING_SINCE, WATCH_LAST_EVENT, WATCH_SYNCED,
 };
-pub use descriptors::{DESCRIPTORS, Descriptor, Kind, REVIEW_BUCKETS};
-pub use installs::{Install, Installs};
+pub use descriptors::{DESCRIPTORS, Descriptor, Kind, LABELS, Label, MIGRATION_STATES, REVIEW_BUCKETS};
+pub use installs::{Install, Installs, Migration, SkewOf};
 
 /// How many different component or kind names get a series of their own; the rest are counted as [`OTHER`].
 ///
@@ -61,6 +61,7 @@ pub struct Metrics {
     watch_synced: IntGaugeVec,
     watch_last_event: GaugeVec,
     watch_errors: IntCounterVec,
+    watch_failing_since: IntGaugeVec,
     certificate_not_after: IntGauge,
     certificate_reload_errors: IntCounter,
     api_calls: IntCounterVec,
@@ -103,6 +104,10 @@ impl Metrics {
             watch_synced: register(&registry, IntGaugeVec::new(opts(&WATCH_SYNCED), WATCH_SYNCED.labels)),
             watch_last_event: register(&registry, GaugeVec::new(opts(&WATCH_LAST_EVENT), WATCH_LAST_EVENT.labels)),
             watch_errors: register(&registry, IntCounterVec::new(opts(&WATCH_ERRORS), WATCH_ERRORS.labels)),
+            watch_failing_since: register(
+                &registry,
+                IntGaugeVec::new(opts(&WATCH_FAILING_SINCE), WATCH_FAILING_SINCE.labels),
+            ),
             certificate_not_after: register(&registry, IntGauge::with_opts(opts(&CERTIFICATE_NOT_AFTER))),
             certificate_reload_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_RELOAD_ERRORS))),
             components: BoundedNames::new(MAX_NAMES),
@@ -131,9 +136,18 @@ impl Metrics {
 
     /// Records that the watch of `kind` gave an event just now.
     pub fn watch_event(&self, kind: &str) {
-        // A clock before 1970 gives 0, which reads as "never".
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.watch_last_event.with_label_values(&[self.kinds.bound(kind)]).set(now.as_secs_f64());
+        self.watch_last_event.with_label_values(&[self.kinds.bound(kind)]).set(unix_now().as_secs_f64());
+    }
+
+    /// Says whether the watch of `kind` fails, so that what is known of it may be old. Said again it changes nothing: what
+    /// is shown is when it began.
+    pub fn watch_failing(&self, kind: &str, fails: bool) {
+        let since = self.watch_failing_since.with_label_values(&[self.kinds.bound(kind)]);
+        if !fails {
+            since.set(0);
+        } else if since.get() == 0 {
+            since.set(i64::try_from(unix_now().as_secs()).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts an error of the watch of `kind`.
@@ -204,6 +218,11 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The time since 1970; a clock before it gives 0, which reads as "never".
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn opts(descriptor: &Descriptor) -> Opts {
@@ -280,6 +299,7 @@ mod tests {
         metrics.watch_synced("deployments.apps", true);
         metrics.watch_event("deployments.apps");
         metrics.watch_error("deployments.apps");
+        metrics.watch_failing("deployments.apps", true);
         metrics.certificate_not_after(1_900_000_000);
         metrics.certificate_reload_error();
         metrics.api_call("get", "platforms", "ok", Duration::from_millis(3));
@@ -314,12 +334,13 @@ mod tests {
     #[test]
     fn names_follow_the_prometheus_rules() {
         for entry in DESCRIPTORS {
-            let Descriptor { name, kind, labels, help } = entry;
+            let Descriptor { name, kind, labels, help, example } = entry;
             assert!(name.starts_with("upgrade_guard_"), "{name}");
             let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
             assert!(plain(name) && labels.iter().all(|label| plain(label)), "{name}");
             assert_eq!(name.ends_with("_total"), matches!(kind, Kind::Counter), "{name}: counters end in _total");
             assert!(help.ends_with('.') && help.is_ascii(), "{name}: the help is one sentence");
+            assert!(example.contains(name), "{name}: the example asks for it");
             let reserved = ["le", "quantile", "job", "instance"];
             assert!(labels.iter().all(|label| !reserved.contains(label)), "{name}");
             if let Kind::Histogram(buckets) = kind {
@@ -327,6 +348,27 @@ mod tests {
                 assert!(buckets.is_sorted_by(|a, b| a < b), "{name}: buckets rise");
             }
         }
+    }
+
+    #[test]
+    fn every_label_is_explained_once() {
+        let used: BTreeSet<_> = DESCRIPTORS.iter().flat_map(|entry| entry.labels).copied().collect();
+        let explained: Vec<_> = LABELS.iter().map(|label| label.name).collect();
+        assert_eq!(explained, used.into_iter().collect::<Vec<_>>());
+        assert!(LABELS.iter().all(|label| label.meaning.ends_with('.')), "sentences");
+    }
+
+    #[test]
+    fn a_watch_fails_since_its_first_error() {
+        let metrics = Metrics::new();
+        let shown = || metrics.watch_failing_since.with_label_values(&["pods"]).get();
+        metrics.watch_failing("pods", true);
+        assert!(shown() > 1_700_000_000, "Unix seconds: {}", shown());
+        metrics.watch_failing_since.with_label_values(&["pods"]).set(7);
+        metrics.watch_failing("pods", true);
+        assert_eq!(shown(), 7, "it goes on to fail");
+        metrics.watch_failing("pods", false);
+        assert_eq!(shown(), 0);
     }
 
     #[test]
