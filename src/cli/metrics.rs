@@ -62,7 +62,8 @@ fn page(metric: &Descriptor) -> String {
     add("Type", metric.kind.name());
     add("Meaning", metric.help);
     for (number, label) in labels(metric).enumerate() {
-        let meaning = format!("{}: {}{}", label.name, label.meaning, values(label).replace('`', ""));
+        // Marks are for the page.
+        let meaning = format!("{}: {}{}", label.name, label.meaning, values(label)).replace('`', "");
         add(if number == 0 { "Labels" } else { "" }, &meaning);
     }
     // A query is one line, however long: it is to be copied.

@@ -19,9 +19,10 @@ mod descriptors;
 mod installs;
 
 use descriptors::{
-    API_CALL_DURATION, API_CALLS, BUILD_INFO, CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, LEADER, LOST_RACES,
-    PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS, WATCH_ERRORS,
-    WATCH_FAILING_SINCE, WATCH_LAST_EVENT, WATCH_SYNCED,
+    API_CALL_DURATION, API_CALLS, AUTHORITY_NOT_AFTER, BUILD_INFO, CA_BUNDLE_TRUSTED, CA_BUNDLE_WRITES,
+    CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, CERTIFICATE_ROTATIONS, CERTIFICATE_WRITE_ERRORS, LEADER,
+    LOST_RACES, PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS,
+    WATCH_ERRORS, WATCH_FAILING_SINCE, WATCH_LAST_EVENT, WATCH_SYNCED,
 };
 pub use descriptors::{DESCRIPTORS, Descriptor, Kind, LABELS, Label, MIGRATION_STATES, REVIEW_BUCKETS};
 pub use installs::{Install, Installs, Migration, SkewOf};
@@ -64,6 +65,11 @@ pub struct Metrics {
     watch_failing_since: IntGaugeVec,
     certificate_not_after: IntGauge,
     certificate_reload_errors: IntCounter,
+    authority_not_after: IntGauge,
+    certificate_rotations: IntCounterVec,
+    certificate_write_errors: IntCounter,
+    ca_bundle_writes: IntCounterVec,
+    ca_bundle_trusted: IntGauge,
     api_calls: IntCounterVec,
     api_call_duration: HistogramVec,
     lost_races: IntCounter,
@@ -83,12 +89,13 @@ impl Metrics {
         let build_info = IntGaugeVec::new(opts(&BUILD_INFO), BUILD_INFO.labels);
         let revision = option_env!("UPGRADE_GUARD_REVISION").unwrap_or("unknown");
         register(&registry, build_info).with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        let review_duration =
+            register(&registry, HistogramVec::new(histogram(&REVIEW_DURATION), REVIEW_DURATION.labels));
+        // There from the start: `rate` sees no rise from nothing to 1, and an alert waits for this one.
+        drop(review_duration.with_label_values(&["unavailable"]));
         Self {
             reviews: register(&registry, IntCounterVec::new(opts(&REVIEWS), REVIEWS.labels)),
-            review_duration: register(
-                &registry,
-                HistogramVec::new(histogram(&REVIEW_DURATION), REVIEW_DURATION.labels),
-            ),
+            review_duration,
             api_calls: register(&registry, IntCounterVec::new(opts(&API_CALLS), API_CALLS.labels)),
             api_call_duration: register(
                 &registry,
@@ -110,6 +117,14 @@ impl Metrics {
             ),
             certificate_not_after: register(&registry, IntGauge::with_opts(opts(&CERTIFICATE_NOT_AFTER))),
             certificate_reload_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_RELOAD_ERRORS))),
+            authority_not_after: register(&registry, IntGauge::with_opts(opts(&AUTHORITY_NOT_AFTER))),
+            certificate_rotations: register(
+                &registry,
+                IntCounterVec::new(opts(&CERTIFICATE_ROTATIONS), CERTIFICATE_ROTATIONS.labels),
+            ),
+            certificate_write_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_WRITE_ERRORS))),
+            ca_bundle_writes: register(&registry, IntCounterVec::new(opts(&CA_BUNDLE_WRITES), CA_BUNDLE_WRITES.labels)),
+            ca_bundle_trusted: register(&registry, IntGauge::with_opts(opts(&CA_BUNDLE_TRUSTED))),
             components: BoundedNames::new(MAX_NAMES),
             kinds: BoundedNames::new(MAX_NAMES),
             registry,
@@ -131,6 +146,8 @@ impl Metrics {
 
     /// Says whether all objects of `kind`, for example `deployments.apps`, are listed and watched.
     pub fn watch_synced(&self, kind: &str, synced: bool) {
+        // Counted from 0: what rises from nothing to 1 is no rise for `rate` and `increase`.
+        self.watch_errors.with_label_values(&[self.kinds.bound(kind)]).inc_by(0);
         self.watch_synced.with_label_values(&[self.kinds.bound(kind)]).set(i64::from(synced));
     }
 
@@ -163,6 +180,31 @@ impl Metrics {
     /// Counts a look at the certificate folder that found something unusable.
     pub fn certificate_reload_error(&self) {
         self.certificate_reload_errors.inc();
+    }
+
+    /// Sets when the authority expires by which the serving certificate is trusted, in Unix seconds.
+    pub fn authority_not_after(&self, unix_seconds: i64) {
+        self.authority_not_after.set(unix_seconds);
+    }
+
+    /// Counts a write of the guard's own certificates: what was done, and why.
+    pub fn certificate_rotation(&self, step: &'static str, reason: &'static str) {
+        self.certificate_rotations.with_label_values(&[step, reason]).inc();
+    }
+
+    /// Counts a write of the guard's own certificates that failed.
+    pub fn certificate_write_error(&self) {
+        self.certificate_write_errors.inc();
+    }
+
+    /// Counts a write of the CA bundle into the webhook configuration of this kind.
+    pub fn ca_bundle_write(&self, kind: &'static str) {
+        self.ca_bundle_writes.with_label_values(&[kind]).inc();
+    }
+
+    /// Says whether the live webhook configurations trust the serving certificate.
+    pub fn bundle_trusted(&self, trusted: bool) {
+        self.ca_bundle_trusted.set(i64::from(trusted));
     }
 
     /// Counts a call of the API server on the way of a review: `verb` as RBAC names it, for example `get` of `platforms`,
@@ -302,6 +344,8 @@ mod tests {
         metrics.watch_failing("deployments.apps", true);
         metrics.certificate_not_after(1_900_000_000);
         metrics.certificate_reload_error();
+        metrics.certificate_rotation("new-leaf", "due");
+        metrics.ca_bundle_write("ValidatingWebhookConfiguration");
         metrics.api_call("get", "platforms", "ok", Duration::from_millis(3));
         metrics.leader(true);
         metrics.installs().set(&installs::tests::install("stoa", "2.3.0"));

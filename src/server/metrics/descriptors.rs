@@ -244,6 +244,41 @@ pub(super) const CERTIFICATE_RELOAD_ERRORS: Descriptor = Descriptor {
     help: "Looks at the certificate folder that found something unusable; rises as long as it is there.",
     example: r#"sum(increase(upgrade_guard_certificate_reload_errors_total[15m]))"#,
 };
+pub(super) const AUTHORITY_NOT_AFTER: Descriptor = Descriptor {
+    name: "upgrade_guard_certificate_authority_not_after_timestamp_seconds",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Unix time at which the CA expires by which the API server trusts the serving certificate; 0 before it does.",
+    example: r#"min(upgrade_guard_certificate_authority_not_after_timestamp_seconds > 0) - time()"#,
+};
+pub(super) const CERTIFICATE_ROTATIONS: Descriptor = Descriptor {
+    name: "upgrade_guard_certificate_rotations_total",
+    kind: Kind::Counter,
+    labels: &["step", "reason"],
+    help: "Writes of the guard's own certificates by this replica, by what was done and why.",
+    example: r#"sum by (step, reason) (increase(upgrade_guard_certificate_rotations_total[1d]))"#,
+};
+pub(super) const CERTIFICATE_WRITE_ERRORS: Descriptor = Descriptor {
+    name: "upgrade_guard_certificate_write_errors_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Writes of the guard's own certificates that failed; they are made again.",
+    example: r#"sum(increase(upgrade_guard_certificate_write_errors_total[15m]))"#,
+};
+pub(super) const CA_BUNDLE_WRITES: Descriptor = Descriptor {
+    name: "upgrade_guard_ca_bundle_writes_total",
+    kind: Kind::Counter,
+    labels: &["kind"],
+    help: "Writes of the CA bundle into a webhook configuration by this replica: an install, a rotation, or a repair.",
+    example: r#"sum by (kind) (increase(upgrade_guard_ca_bundle_writes_total[1h]))"#,
+};
+pub(super) const CA_BUNDLE_TRUSTED: Descriptor = Descriptor {
+    name: "upgrade_guard_ca_bundle_trusted",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "1 while the webhook configurations trust the serving certificate, 0 while one does not or there is none.",
+    example: r#"min(upgrade_guard_ca_bundle_trusted)"#,
+};
 pub(super) const BUILD_INFO: Descriptor = Descriptor {
     name: "upgrade_guard_build_info",
     kind: Kind::Gauge,
@@ -257,7 +292,11 @@ pub const LABELS: &[Label] = &[
     Label { name: "component", meaning: "A component of the policy; `none` where there is none.", values: &[] },
     Label { name: "condition", meaning: "A condition of the Platform.", values: &["Ready", "Reconciling", "Stalled"] },
     Label { name: "dry_run", meaning: "Whether the request was a dry run.", values: &["true", "false"] },
-    Label { name: "kind", meaning: "A watched kind, by its plural such as `deployments`.", values: &[] },
+    Label {
+        name: "kind",
+        meaning: "A watched kind, by its plural such as `deployments`, or the kind of a webhook configuration.",
+        values: &[],
+    },
     Label { name: "mode", meaning: "The mode of the rule.", values: &["Enforce", "Warn", "Audit", "none"] },
     Label { name: "namespace", meaning: "The namespace of the install.", values: &[] },
     Label { name: "outcome", meaning: "What came of the call.", values: &["ok", "error"] },
@@ -274,7 +313,7 @@ pub const LABELS: &[Label] = &[
     Label { name: "revision", meaning: "The commit of the build, `unknown` where it was not told.", values: &[] },
     Label {
         name: "rule",
-        meaning: "The code of the rule, see [rules](rules.md); `none` where no rule had anything to say.",
+        meaning: "The code of the rule, as `upgrade-guard rules` lists them; `none` where no rule had anything to say.",
         values: &[],
     },
     Label {
@@ -282,6 +321,11 @@ pub const LABELS: &[Label] = &[
         meaning: "`Running` is under way or was killed, `Migrated` is where it should be, `Stopped` waits before a revision, \
                   `Undone` failed and left nothing behind, `HalfWay` failed half-way.",
         values: MIGRATION_STATES,
+    },
+    Label {
+        name: "step",
+        meaning: "What was done to the guard's own certificates.",
+        values: &["new-leaf", "next-authority", "sign-with-next", "tidy", "restore", "anew"],
     },
     Label { name: "verb", meaning: "The verb of the call, as RBAC names it.", values: &["get", "create", "patch"] },
     Label { name: "verdict", meaning: "What the rule answers.", values: &["Allow", "NotYet", "Never"] },
@@ -320,5 +364,10 @@ pub const DESCRIPTORS: &[Descriptor] = &[
     WATCH_FAILING_SINCE,
     CERTIFICATE_NOT_AFTER,
     CERTIFICATE_RELOAD_ERRORS,
+    AUTHORITY_NOT_AFTER,
+    CERTIFICATE_ROTATIONS,
+    CERTIFICATE_WRITE_ERRORS,
+    CA_BUNDLE_WRITES,
+    CA_BUNDLE_TRUSTED,
     BUILD_INFO,
 ];
