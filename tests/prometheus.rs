@@ -13,6 +13,7 @@ mod queries;
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
@@ -23,18 +24,23 @@ use queries::{ALERTS, Query, alerts, dashboard, in_repository, panels, variables
 /// The labels that a scrape adds, and that of histograms.
 const OF_THE_SCRAPE: [&str; 5] = ["job", "instance", "namespace", "pod", "le"];
 
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).unwrap()
-}
+/// A metric of the guard.
+static METRIC: LazyLock<Regex> = LazyLock::new(|| Regex::new("(upgrade_guard_[a-z0-9_]+)").unwrap());
+/// The labels that something is grouped by.
+static GROUPED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:by|on|without|ignoring) ?\(([a-z_, ]*)\)").unwrap());
+/// A label and what it is compared with.
+static MATCHED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"([a-z_]+)(?:=~|!~|!=|=)"([^"]*)""#).unwrap());
+/// A label in a legend.
+static SHOWN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{\{([a-z_]+)\}\}").unwrap());
 
-/// What is captured by each match.
-fn captures<'a>(pattern: &str, text: &'a str) -> Vec<&'a str> {
-    self::pattern(pattern).captures_iter(text).map(|found| found.get(1).unwrap().as_str()).collect()
+/// The first thing that is captured by each match.
+fn captures<'a>(pattern: &Regex, text: &'a str) -> Vec<&'a str> {
+    pattern.captures_iter(text).map(|found| found.get(1).unwrap().as_str()).collect()
 }
 
 /// The metrics that a query names, and what is wrong with the names.
 fn metrics(query: &Query) -> Result<Vec<&'static Descriptor>, String> {
-    let names = captures("(upgrade_guard_[a-z0-9_]+)", &query.expr);
+    let names = captures(&METRIC, &query.expr);
     let known = |name: &&str| {
         let is = |metric: &&Descriptor| match metric.kind {
             Kind::Histogram(_) => {
@@ -52,12 +58,12 @@ fn trouble_with_labels(query: &Query, metrics: &[&Descriptor]) -> Vec<String> {
     let Query { place, expr } = query;
     let has =
         |label: &str| OF_THE_SCRAPE.contains(&label) || metrics.iter().any(|metric| metric.labels.contains(&label));
-    let grouped = captures(r"(?:by|on|without|ignoring) ?\(([a-z_, ]*)\)", expr);
+    let grouped = captures(&GROUPED, expr);
     let grouped = grouped.into_iter().flat_map(|labels| labels.split(", "));
-    let matched = captures(r#"([a-z_]+)(?:=~|!~|!=|=)""#, expr);
+    let matched = captures(&MATCHED, expr);
     let unknown = grouped.chain(matched).filter(|label| !has(label));
     let mut found: Vec<String> = unknown.map(|label| format!("{place}: no metric there has a label {label}")).collect();
-    for matcher in pattern(r#"([a-z_]+)(?:=~|!~|!=|=)"([^"]*)""#).captures_iter(expr) {
+    for matcher in MATCHED.captures_iter(expr) {
         let label = LABELS.iter().find(|label| label.name == &matcher[1]);
         for value in matcher[2].split('|').filter(|value| *value != ".*") {
             if label.is_some_and(|label| !label.values.is_empty() && !label.values.contains(&value)) {
@@ -187,12 +193,10 @@ fn the_dashboard_shows_labels_that_its_queries_give() {
     for panel in panels(&dashboard()) {
         let title = panel["title"].as_str().unwrap();
         let exprs = panel["targets"].as_array().unwrap().iter().map(|target| target["expr"].as_str().unwrap());
-        let given: BTreeSet<&str> = exprs
-            .flat_map(|expr| captures(r"by \(([a-z_, ]*)\)", expr))
-            .flat_map(|labels| labels.split(", "))
-            .collect();
+        let given: BTreeSet<&str> =
+            exprs.flat_map(|expr| captures(&GROUPED, expr)).flat_map(|labels| labels.split(", ")).collect();
         for target in panel["targets"].as_array().unwrap() {
-            for label in captures(r"\{\{([a-z_]+)\}\}", target["legendFormat"].as_str().unwrap()) {
+            for label in captures(&SHOWN, target["legendFormat"].as_str().unwrap()) {
                 assert!(given.contains(label), "{title}: nothing gives {label}");
             }
         }
