@@ -21,6 +21,7 @@ test: ## Run all tests, among them those against a real Kubernetes (builds it on
 	@tests/postgres/install >/dev/null
 	@tests/postgres/alembic >/dev/null
 	@tests/postgres/pgbouncer >/dev/null
+	@tests/prometheus/install >/dev/null
 	INSTA_UPDATE=no $(CARGO) test --locked
 
 model: ## Check the admission protocol state by state, further than the tests do, and print how far (about 10 minutes).
@@ -45,6 +46,7 @@ manifests: ## Write the manifests and pages that are generated from the code.
 	$(CARGO) run --locked --quiet -- crds --dir manifests/crds
 	$(CARGO) run --locked --quiet -- webhook > manifests/webhook.yaml
 	$(CARGO) run --locked --quiet -- rules --markdown > docs/rules.md
+	$(CARGO) run --locked --quiet -- metrics --markdown > docs/metrics.md
 	for engine in argocd flux helm; do $(CARGO) run --locked --quiet -- recipe $$engine $(RECIPE) --dir manifests/recipes/$$engine || exit 1; done
 	$(CARGO) run --locked --quiet -- crds checks --markdown > docs/crd-checks.md
 	$(CARGO) run --locked --quiet -- lint --checks --markdown > docs/migration-checks.md

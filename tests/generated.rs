@@ -48,6 +48,14 @@ fn the_page_of_rules_is_that_of_the_table() {
 }
 
 #[test]
+fn the_page_of_metrics_is_that_of_the_table() {
+    assert!(
+        read(&in_repository("docs/metrics.md")) == cli::metrics::markdown(),
+        "docs/metrics.md is not what the table of metrics says: run `make manifests`"
+    );
+}
+
+#[test]
 fn the_page_of_crd_checks_is_that_of_the_table() {
     assert!(
         read(&in_repository("docs/crd-checks.md")) == cli::crds::markdown(),

@@ -17,6 +17,8 @@ mod index;
 mod kinds;
 #[path = "kubernetes/lifecycle.rs"]
 mod lifecycle;
+#[path = "kubernetes/metrics.rs"]
+mod metrics;
 #[path = "kubernetes/order.rs"]
 mod order;
 #[path = "kubernetes/outage.rs"]
@@ -25,6 +27,11 @@ mod outage;
 mod overrides;
 #[path = "kubernetes/platform.rs"]
 mod platform;
+#[path = "support/prometheus.rs"]
+mod prometheus;
+#[allow(dead_code, reason = "what other test files use")]
+#[path = "prometheus/queries.rs"]
+mod queries;
 #[path = "kubernetes/readme.rs"]
 mod readme;
 #[path = "kubernetes/real.rs"]

@@ -17,6 +17,7 @@ mod exec;
 mod input;
 mod install;
 pub mod lint;
+pub mod metrics;
 mod migrate;
 mod news;
 mod output;
@@ -59,6 +60,7 @@ enum Command {
     Release(release::Args),
     Demo(demo::Args),
     Rules(rules::Args),
+    Metrics(metrics::Args),
     Crds(crds::Args),
     Recipe(recipe::Args),
     Install(install::Args),
@@ -112,6 +114,7 @@ impl Cli {
             Command::Release(args) => release::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
+            Command::Metrics(args) => metrics::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),
             Command::Recipe(args) => recipe::run(&args, out),
             Command::Install(args) => install::run(&args, out),

@@ -265,6 +265,7 @@ impl Calls for Told {
 impl WatchObserver for Told {
     fn synced(&self, kind: &'static str, synced: bool) {
         self.metrics.watch_synced(kind, synced);
+        self.metrics.watch_failing(kind, false);
         if let Some(watch) = self.gates.lock().get_mut(kind).filter(|_| synced) {
             watch.gate.open();
             watch.listed = true;
@@ -273,6 +274,7 @@ impl WatchObserver for Told {
 
     fn event(&self, kind: &'static str) {
         self.metrics.watch_event(kind);
+        self.metrics.watch_failing(kind, false);
     }
 
     fn invalid(&self, kind: &'static str, object: &str, message: &str) {
@@ -282,8 +284,13 @@ impl WatchObserver for Told {
 
     fn error(&self, kind: &'static str, message: &str) {
         self.metrics.watch_error(kind);
+        self.metrics.watch_failing(kind, true);
         if let Some(watch) = self.gates.lock().get(kind).filter(|watch| !watch.listed) {
             watch.gate.close(message.to_owned());
         }
+    }
+
+    fn recovered(&self, kind: &'static str) {
+        self.metrics.watch_failing(kind, false);
     }
 }

@@ -39,6 +39,10 @@ const PAGE_SIZE: u32 = 250;
 /// the index as it is without a word.
 const PAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// How long nothing may be heard of a watch that failed until it counts as well again: a quiet watch says nothing when it
+/// stands. Longer than the client tries to connect, which is 30 seconds.
+const RECOVERY: Duration = Duration::from_mins(1);
+
 /// Who wants to know how the watches are doing. `kind` is a plural such as `deployments`, see
 /// [`kinds`].
 pub trait WatchObserver: Send + Sync + 'static {
@@ -49,8 +53,11 @@ pub trait WatchObserver: Send + Sync + 'static {
     fn event(&self, kind: &'static str);
     /// An object cannot be used as it is; its last good self stays in force.
     fn invalid(&self, kind: &'static str, object: &str, message: &str);
-    /// A list or watch failed; it is tried again.
+    /// A list or watch failed; it is tried again. What is known may be old until an event, a complete list or
+    /// [`WatchObserver::recovered`].
     fn error(&self, kind: &'static str, message: &str);
+    /// A watch that failed stands again, though no event says so.
+    fn recovered(&self, kind: &'static str);
 }
 
 /// The kinds that [`run`] speaks of, for those who want a readiness gate of each before it starts.
@@ -218,17 +225,22 @@ impl<S: Sink> Driver<S> {
         // The stream's own backoff adapter starts over at each `Init`, which comes before a list is even asked for.
         let mut backoff = DefaultBackoff::default();
         let mut listed: Option<Listed<S::Record>> = None;
+        let mut failed = false;
         let mut stream = pin!(self.stream());
         loop {
-            let next = stream.next();
-            let event = if listed.is_none() {
-                next.await
-            } else if let Ok(event) = tokio::time::timeout(PAGE_TIMEOUT, next).await {
+            let limit = if listed.is_some() { PAGE_TIMEOUT } else { RECOVERY };
+            let event = if listed.is_none() && !failed {
+                stream.next().await
+            } else if let Ok(event) = tokio::time::timeout(limit, stream.next()).await {
                 event
-            } else {
+            } else if listed.take().is_some() {
+                failed = true;
                 self.failed(&format!("no answer to a list within {} seconds", PAGE_TIMEOUT.as_secs()));
-                listed = None;
                 stream.set(self.stream());
+                continue;
+            } else {
+                failed = false;
+                self.context.observer.recovered(self.sink.kind().plural);
                 continue;
             };
             match event {
@@ -236,11 +248,12 @@ impl<S: Sink> Driver<S> {
                     let is_progress = !matches!(event, Event::Init | Event::InitApply(_));
                     self.handle(event, generation, &mut listed);
                     if is_progress {
+                        failed = false;
                         backoff.reset();
                     }
                 }
                 Some(Err(error)) => {
-                    listed = None;
+                    (listed, failed) = (None, true);
                     self.explain(&error);
                     tokio::time::sleep(backoff.next().unwrap_or(PAGE_TIMEOUT)).await;
                 }

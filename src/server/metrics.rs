@@ -19,12 +19,13 @@ mod descriptors;
 mod installs;
 
 use descriptors::{
-    API_CALL_DURATION, API_CALLS, BUILD_INFO, CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, LEADER, LOST_RACES,
-    PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS, WATCH_ERRORS,
-    WATCH_LAST_EVENT, WATCH_SYNCED,
+    API_CALL_DURATION, API_CALLS, AUTHORITY_NOT_AFTER, BUILD_INFO, CA_BUNDLE_TRUSTED, CA_BUNDLE_WRITES,
+    CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, CERTIFICATE_ROTATIONS, CERTIFICATE_WRITE_ERRORS, LEADER,
+    LOST_RACES, PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS,
+    WATCH_ERRORS, WATCH_FAILING_SINCE, WATCH_LAST_EVENT, WATCH_SYNCED,
 };
-pub use descriptors::{DESCRIPTORS, Descriptor, Kind, REVIEW_BUCKETS};
-pub use installs::{Install, Installs};
+pub use descriptors::{DESCRIPTORS, Descriptor, Kind, LABELS, Label, MIGRATION_STATES, REVIEW_BUCKETS};
+pub use installs::{Install, Installs, Migration, SkewOf};
 
 /// How many different component or kind names get a series of their own; the rest are counted as [`OTHER`].
 ///
@@ -61,8 +62,14 @@ pub struct Metrics {
     watch_synced: IntGaugeVec,
     watch_last_event: GaugeVec,
     watch_errors: IntCounterVec,
+    watch_failing_since: IntGaugeVec,
     certificate_not_after: IntGauge,
     certificate_reload_errors: IntCounter,
+    authority_not_after: IntGauge,
+    certificate_rotations: IntCounterVec,
+    certificate_write_errors: IntCounter,
+    ca_bundle_writes: IntCounterVec,
+    ca_bundle_trusted: IntGauge,
     api_calls: IntCounterVec,
     api_call_duration: HistogramVec,
     lost_races: IntCounter,
@@ -82,12 +89,13 @@ impl Metrics {
         let build_info = IntGaugeVec::new(opts(&BUILD_INFO), BUILD_INFO.labels);
         let revision = option_env!("UPGRADE_GUARD_REVISION").unwrap_or("unknown");
         register(&registry, build_info).with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        let review_duration =
+            register(&registry, HistogramVec::new(histogram(&REVIEW_DURATION), REVIEW_DURATION.labels));
+        // There from the start: `rate` sees no rise from nothing to 1, and an alert waits for this one.
+        drop(review_duration.with_label_values(&["unavailable"]));
         Self {
             reviews: register(&registry, IntCounterVec::new(opts(&REVIEWS), REVIEWS.labels)),
-            review_duration: register(
-                &registry,
-                HistogramVec::new(histogram(&REVIEW_DURATION), REVIEW_DURATION.labels),
-            ),
+            review_duration,
             api_calls: register(&registry, IntCounterVec::new(opts(&API_CALLS), API_CALLS.labels)),
             api_call_duration: register(
                 &registry,
@@ -103,8 +111,20 @@ impl Metrics {
             watch_synced: register(&registry, IntGaugeVec::new(opts(&WATCH_SYNCED), WATCH_SYNCED.labels)),
             watch_last_event: register(&registry, GaugeVec::new(opts(&WATCH_LAST_EVENT), WATCH_LAST_EVENT.labels)),
             watch_errors: register(&registry, IntCounterVec::new(opts(&WATCH_ERRORS), WATCH_ERRORS.labels)),
+            watch_failing_since: register(
+                &registry,
+                IntGaugeVec::new(opts(&WATCH_FAILING_SINCE), WATCH_FAILING_SINCE.labels),
+            ),
             certificate_not_after: register(&registry, IntGauge::with_opts(opts(&CERTIFICATE_NOT_AFTER))),
             certificate_reload_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_RELOAD_ERRORS))),
+            authority_not_after: register(&registry, IntGauge::with_opts(opts(&AUTHORITY_NOT_AFTER))),
+            certificate_rotations: register(
+                &registry,
+                IntCounterVec::new(opts(&CERTIFICATE_ROTATIONS), CERTIFICATE_ROTATIONS.labels),
+            ),
+            certificate_write_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_WRITE_ERRORS))),
+            ca_bundle_writes: register(&registry, IntCounterVec::new(opts(&CA_BUNDLE_WRITES), CA_BUNDLE_WRITES.labels)),
+            ca_bundle_trusted: register(&registry, IntGauge::with_opts(opts(&CA_BUNDLE_TRUSTED))),
             components: BoundedNames::new(MAX_NAMES),
             kinds: BoundedNames::new(MAX_NAMES),
             registry,
@@ -126,14 +146,25 @@ impl Metrics {
 
     /// Says whether all objects of `kind`, for example `deployments.apps`, are listed and watched.
     pub fn watch_synced(&self, kind: &str, synced: bool) {
+        // Counted from 0: what rises from nothing to 1 is no rise for `rate` and `increase`.
+        self.watch_errors.with_label_values(&[self.kinds.bound(kind)]).inc_by(0);
         self.watch_synced.with_label_values(&[self.kinds.bound(kind)]).set(i64::from(synced));
     }
 
     /// Records that the watch of `kind` gave an event just now.
     pub fn watch_event(&self, kind: &str) {
-        // A clock before 1970 gives 0, which reads as "never".
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.watch_last_event.with_label_values(&[self.kinds.bound(kind)]).set(now.as_secs_f64());
+        self.watch_last_event.with_label_values(&[self.kinds.bound(kind)]).set(unix_now().as_secs_f64());
+    }
+
+    /// Says whether the watch of `kind` fails, so that what is known of it may be old. Said again it changes nothing: what
+    /// is shown is when it began.
+    pub fn watch_failing(&self, kind: &str, fails: bool) {
+        let since = self.watch_failing_since.with_label_values(&[self.kinds.bound(kind)]);
+        if !fails {
+            since.set(0);
+        } else if since.get() == 0 {
+            since.set(i64::try_from(unix_now().as_secs()).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts an error of the watch of `kind`.
@@ -149,6 +180,31 @@ impl Metrics {
     /// Counts a look at the certificate folder that found something unusable.
     pub fn certificate_reload_error(&self) {
         self.certificate_reload_errors.inc();
+    }
+
+    /// Sets when the authority expires by which the serving certificate is trusted, in Unix seconds.
+    pub fn authority_not_after(&self, unix_seconds: i64) {
+        self.authority_not_after.set(unix_seconds);
+    }
+
+    /// Counts a write of the guard's own certificates: what was done, and why.
+    pub fn certificate_rotation(&self, step: &'static str, reason: &'static str) {
+        self.certificate_rotations.with_label_values(&[step, reason]).inc();
+    }
+
+    /// Counts a write of the guard's own certificates that failed.
+    pub fn certificate_write_error(&self) {
+        self.certificate_write_errors.inc();
+    }
+
+    /// Counts a write of the CA bundle into the webhook configuration of this kind.
+    pub fn ca_bundle_write(&self, kind: &'static str) {
+        self.ca_bundle_writes.with_label_values(&[kind]).inc();
+    }
+
+    /// Says whether the live webhook configurations trust the serving certificate.
+    pub fn bundle_trusted(&self, trusted: bool) {
+        self.ca_bundle_trusted.set(i64::from(trusted));
     }
 
     /// Counts a call of the API server on the way of a review: `verb` as RBAC names it, for example `get` of `platforms`,
@@ -204,6 +260,11 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The time since 1970; a clock before it gives 0, which reads as "never".
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn opts(descriptor: &Descriptor) -> Opts {
@@ -280,8 +341,11 @@ mod tests {
         metrics.watch_synced("deployments.apps", true);
         metrics.watch_event("deployments.apps");
         metrics.watch_error("deployments.apps");
+        metrics.watch_failing("deployments.apps", true);
         metrics.certificate_not_after(1_900_000_000);
         metrics.certificate_reload_error();
+        metrics.certificate_rotation("new-leaf", "due");
+        metrics.ca_bundle_write("ValidatingWebhookConfiguration");
         metrics.api_call("get", "platforms", "ok", Duration::from_millis(3));
         metrics.leader(true);
         metrics.installs().set(&installs::tests::install("stoa", "2.3.0"));
@@ -314,12 +378,13 @@ mod tests {
     #[test]
     fn names_follow_the_prometheus_rules() {
         for entry in DESCRIPTORS {
-            let Descriptor { name, kind, labels, help } = entry;
+            let Descriptor { name, kind, labels, help, example } = entry;
             assert!(name.starts_with("upgrade_guard_"), "{name}");
             let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
             assert!(plain(name) && labels.iter().all(|label| plain(label)), "{name}");
             assert_eq!(name.ends_with("_total"), matches!(kind, Kind::Counter), "{name}: counters end in _total");
             assert!(help.ends_with('.') && help.is_ascii(), "{name}: the help is one sentence");
+            assert!(example.contains(name), "{name}: the example asks for it");
             let reserved = ["le", "quantile", "job", "instance"];
             assert!(labels.iter().all(|label| !reserved.contains(label)), "{name}");
             if let Kind::Histogram(buckets) = kind {
@@ -327,6 +392,27 @@ mod tests {
                 assert!(buckets.is_sorted_by(|a, b| a < b), "{name}: buckets rise");
             }
         }
+    }
+
+    #[test]
+    fn every_label_is_explained_once() {
+        let used: BTreeSet<_> = DESCRIPTORS.iter().flat_map(|entry| entry.labels).copied().collect();
+        let explained: Vec<_> = LABELS.iter().map(|label| label.name).collect();
+        assert_eq!(explained, used.into_iter().collect::<Vec<_>>());
+        assert!(LABELS.iter().all(|label| label.meaning.ends_with('.')), "sentences");
+    }
+
+    #[test]
+    fn a_watch_fails_since_its_first_error() {
+        let metrics = Metrics::new();
+        let shown = || metrics.watch_failing_since.with_label_values(&["pods"]).get();
+        metrics.watch_failing("pods", true);
+        assert!(shown() > 1_700_000_000, "Unix seconds: {}", shown());
+        metrics.watch_failing_since.with_label_values(&["pods"]).set(7);
+        metrics.watch_failing("pods", true);
+        assert_eq!(shown(), 7, "it goes on to fail");
+        metrics.watch_failing("pods", false);
+        assert_eq!(shown(), 0);
     }
 
     #[test]

@@ -43,6 +43,9 @@ impl WatchObserver for Ticks {
     fn error(&self, _: &'static str, _: &str) {
         self.tick();
     }
+    fn recovered(&self, _: &'static str) {
+        self.tick();
+    }
 }
 
 /// Waits until the images of the governed workloads are these, each as `Kind/name image`.

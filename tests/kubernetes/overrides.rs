@@ -137,8 +137,16 @@ fn overriding(version: &str) -> Ask {
     Ask::new(Verb::StrategicPatch, format!("deployments/{GATEWAY}"), patch)
 }
 
+/// Moves the gateway as [`overriding`] does, by somebody who may.
+pub(super) async fn override_by_jane(scene: &Scene<'_>, version: &str) -> Result<()> {
+    let jane = client_of(scene.cluster, "jane").await?;
+    let admitted = overriding(version).send(&jane, &scene.namespace).await?;
+    ensure!(admitted.is_allowed(), "{admitted:?}");
+    Ok(())
+}
+
 /// Jane and Joe may change workloads; Jane may override the policy too.
-async fn give_rights(scene: &Scene<'_>) -> Result<()> {
+pub(super) async fn give_rights(scene: &Scene<'_>) -> Result<()> {
     let name = &scene.namespace;
     for command in [
         "create role mover --verb=get,patch --resource=deployments.apps".to_owned(),

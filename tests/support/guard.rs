@@ -106,6 +106,12 @@ impl Guard {
         &self.https
     }
 
+    /// Its address for probes and metrics, `127.0.0.1:PORT`.
+    #[allow(dead_code, reason = "only Prometheus asks for it")]
+    pub(crate) fn ops(&self) -> &str {
+        &self.ops
+    }
+
     /// The folder in which it finds the URLs of databases.
     #[allow(dead_code, reason = "few have a database")]
     pub(crate) fn databases(&self) -> PathBuf {

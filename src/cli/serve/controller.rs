@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Judged, Outcome};
-use crate::api::{PlatformIntent, PlatformStatus};
+use crate::api::{MigrationOutcome, PlatformIntent, PlatformMigration, PlatformStatus};
 use crate::cluster::index::SharedIndex;
 use crate::controller::events::Events;
 use crate::controller::lease::{Candidate, LeaseOptions, RELEASE_TIMEOUT};
@@ -147,13 +147,16 @@ impl Observer for Told {
             namespace: &install.namespace,
             policy: &install.policy,
             pods: running.collect(),
-            skew: skew.iter().map(|pair| (pair.component.as_str(), pair.peer.as_str(), pair.behind)).collect(),
+            skew: skew.iter().map(skew_of).collect(),
             blocked: earliest(status),
             held: status.components.iter().map(|component| (component.name.as_str(), component.held)).collect(),
             overrides: count(status.intents.iter().filter(overridden).count()),
             intents: count(status.intents.len()),
             schema_observed: (status.database.as_ref())
                 .and_then(|database| Some(database.observed.as_ref()?.0.as_second())),
+            conditions: status.conditions.iter().map(|one| (one.type_.as_str(), one.status == "True")).collect(),
+            // Newest first.
+            migration: status.database.as_ref().and_then(|database| database.migrations.first()).map(migration),
         });
     }
 
@@ -164,6 +167,22 @@ impl Observer for Told {
     fn dropped(&self) {
         self.0.recorder_dropped();
     }
+}
+
+fn skew_of(pair: &SkewLines) -> metrics::SkewOf<'_> {
+    let SkewLines { component, peer, behind, left } = pair;
+    metrics::SkewOf { component, peer, behind: *behind, left: *left }
+}
+
+fn migration(run: &PlatformMigration) -> metrics::Migration {
+    let state = match run.outcome {
+        MigrationOutcome::Running => "Running",
+        MigrationOutcome::Migrated => "Migrated",
+        MigrationOutcome::Stopped => "Stopped",
+        MigrationOutcome::Undone => "Undone",
+        MigrationOutcome::HalfWay => "HalfWay",
+    };
+    metrics::Migration { state, started: run.started.0.as_second() }
 }
 
 /// Since when each rule stands in the way of each component: several changes may be blocked by one.

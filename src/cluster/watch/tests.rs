@@ -126,6 +126,9 @@ impl WatchObserver for Observer {
     fn error(&self, kind: &'static str, message: &str) {
         self.tell(format!("{kind} error: {message}"));
     }
+    fn recovered(&self, kind: &'static str) {
+        self.tell(format!("{kind} recovered"));
+    }
 }
 
 /// An index that knows the policy `stoa`, and everything that a watch needs.
@@ -266,6 +269,25 @@ async fn a_list_without_an_answer_is_asked_again() {
     observed.expect("deployments error: no answer to a list within 60 seconds").await;
     server.expect("list deployments").await.list(&[]);
     observed.expect("deployments synced true").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_failed_is_well_when_nothing_more_is_heard() {
+    let (_context, mut server, mut observed) = start_deployments();
+    server.expect("list deployments").await.list(&[]);
+    observed.expect("deployments synced true").await;
+    for _ in 0..2 {
+        server.expect("watch deployments").await.refuse(500, "InternalError");
+        observed.expect("deployments error: the watch failed: no (500 InternalError)").await;
+    }
+    let watch = server.expect("watch deployments").await.watch();
+    let stands = Instant::now();
+    observed.expect("deployments recovered").await;
+    assert!(stands.elapsed() >= RECOVERY, "too early: {:?}", stands.elapsed());
+    // Once is enough: what comes next is an event.
+    tokio::time::sleep(2 * RECOVERY).await;
+    watch.send("ADDED", &api("one", "2.2.0"));
+    observed.expect("deployments event").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -495,6 +517,7 @@ async fn a_panic_ends_all_watches_and_is_told() {
         fn event(&self, _: &'static str) {}
         fn invalid(&self, _: &'static str, _: &str, _: &str) {}
         fn error(&self, _: &'static str, _: &str) {}
+        fn recovered(&self, _: &'static str) {}
     }
     let (_index, _shutdown, mut server, running) = start_all(Arc::new(Clumsy));
     let running = tokio::spawn(running);
