@@ -19,13 +19,14 @@ use crate::support::wait::{Watched, eventually, wait_for};
 const HELD: &str = "guard.gostoa.dev/held";
 
 /// Rights of the guard that stay although this test has no use for them.
-const KEPT: [(&str, &str); 6] = [
+const KEPT: [(&str, &str); 7] = [
     ("get admissionregistration.k8s.io/validatingwebhookconfigurations", "only with certificates of its own"),
     ("get admissionregistration.k8s.io/mutatingwebhookconfigurations", "only with certificates of its own"),
     ("create /secrets", "only with certificates of its own"),
     ("get /secrets", "only with certificates of its own"),
     ("list /secrets", "only with certificates of its own"),
     ("watch /secrets", "only with certificates of its own"),
+    ("update /secrets", "only with certificates of its own"),
 ];
 
 #[tokio::test]

@@ -17,8 +17,7 @@ pub(crate) fn rendered() -> Vec<Value> {
 
 /// Gives the hooks their accounts and rights, without their Jobs.
 pub(crate) async fn make_accounts(cluster: &Cluster, rendered: &[Value]) -> Result<()> {
-    let accounts: Vec<&Value> =
-        rendered.iter().filter(|object| is_hook(object) && object["kind"] != "Job").collect();
+    let accounts: Vec<&Value> = rendered.iter().filter(|object| is_hook(object) && object["kind"] != "Job").collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": accounts}).to_string();
     succeeded(cluster.kubectl_with(&["apply", "-f", "-"], &list).await?).map(drop)
 }
