@@ -22,6 +22,7 @@ mod migrate;
 mod news;
 mod output;
 pub mod plan;
+mod preset;
 mod presync;
 mod reasons;
 pub mod recipe;
@@ -62,6 +63,7 @@ enum Command {
     Rules(rules::Args),
     Metrics(metrics::Args),
     Crds(crds::Args),
+    Preset(preset::Args),
     Recipe(recipe::Args),
     Install(install::Args),
     Webhook(webhook::Args),
@@ -116,6 +118,7 @@ impl Cli {
             Command::Rules(args) => rules::run(&args, out),
             Command::Metrics(args) => metrics::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),
+            Command::Preset(args) => preset::run(&args, out),
             Command::Recipe(args) => recipe::run(&args, out),
             Command::Install(args) => install::run(&args, out),
             Command::Webhook(args) => webhook::run(&args, out),

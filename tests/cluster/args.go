@@ -23,7 +23,7 @@ func (c *cluster) etcdArgs() []string {
 
 func (c *cluster) apiServerArgs() []string {
 	keys := c.path("keys")
-	return []string{
+	args := []string{
 		"--etcd-servers=" + c.etcd,
 		"--bind-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", c.apiPort),
@@ -43,6 +43,11 @@ func (c *cluster) apiServerArgs() []string {
 		"--profiling=false",
 		"--v=1",
 	}
+	if c.options.audit != "" {
+		// In blocking mode, the default, an answer is sent when its line is written.
+		args = append(args, "--audit-policy-file="+c.options.audit, "--audit-log-path="+c.path("logs/audit.log"))
+	}
+	return args
 }
 
 func (c *cluster) controllerManagerArgs() []string {

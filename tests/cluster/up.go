@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-const upUsage = `usage: cluster up [--dir DIR] [--stages DIR] [--nodes N] [--without-controllers] [--program NAME=PATH]...
+const upUsage = `usage: cluster up [--dir DIR] [--stages DIR] [--nodes N] [--without-controllers] [--audit-policy FILE]
+                  [--program NAME=PATH]...
 
 Starts a Kubernetes control plane on 127.0.0.1, prints one line of JSON when it is ready, and stops everything when
 its standard input ends. Commands, one a line on standard input: "restart NAME" (answered by a line of JSON).
@@ -28,6 +29,7 @@ type options struct {
 	stages   string
 	nodes    int
 	bare     bool
+	audit    string
 	programs map[string]string
 }
 
@@ -68,6 +70,7 @@ func parseOptions(args []string) (*options, error) {
 	flags.StringVar(&o.stages, "stages", "", "folder of kwok Stage files: what the fake nodes and pods do")
 	flags.IntVar(&o.nodes, "nodes", 2, "how many fake nodes")
 	flags.BoolVar(&o.bare, "without-controllers", false, "only etcd and the API server")
+	flags.StringVar(&o.audit, "audit-policy", "", "the API server's audit policy; what it notes is in logs/audit.log")
 	flags.Func("program", "NAME=PATH: take this program from elsewhere", func(value string) error {
 		name, path, found := strings.Cut(value, "=")
 		if !found {

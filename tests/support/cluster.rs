@@ -102,18 +102,33 @@ impl Cluster {
         Self::start(shape).await.map(Some)
     }
 
+    /// As [`Cluster::alone`], with an API server that notes in [`Cluster::audit_log`] what `policy` asks for.
+    pub(crate) async fn audited(shape: Shape, policy: &Path) -> Result<Option<Self>> {
+        if skipped() {
+            return Ok(None);
+        }
+        Self::start_with(shape, Some(policy.to_owned())).await.map(Some)
+    }
+
     async fn start(shape: Shape) -> Result<Self> {
-        let cluster = tokio::task::spawn_blocking(move || Self::start_blocking(shape)).await??;
+        Self::start_with(shape, None).await
+    }
+
+    async fn start_with(shape: Shape, audit: Option<PathBuf>) -> Result<Self> {
+        let cluster = tokio::task::spawn_blocking(move || Self::start_blocking(shape, audit.as_deref())).await??;
         say(&format!("ready after {:.1} s: {}", cluster.report.seconds, cluster.report.server));
         Ok(cluster)
     }
 
-    fn start_blocking(shape: Shape) -> Result<Self> {
+    fn start_blocking(shape: Shape, audit: Option<&Path>) -> Result<Self> {
         let programs = Programs::locate()?;
         let mut command = Command::new(programs.path("cluster"));
         command.arg("up").arg("--stages").arg(source_folder().join("stages"));
         if shape == Shape::ApiServer {
             command.arg("--without-controllers");
+        }
+        if let Some(policy) = audit {
+            command.arg("--audit-policy").arg(policy);
         }
         for name in PROGRAMS {
             command.arg(format!("--program={name}={}", programs.path(name).display()));
@@ -180,6 +195,11 @@ impl Cluster {
         &self.report.dir
     }
 
+    /// What the API server has noted, an event a line.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.folder().join("logs/audit.log")
+    }
+
     /// The process ids, by name of the program, as of the start of the cluster.
     pub(crate) fn pids(&self) -> impl Iterator<Item = (&str, u32)> {
         self.report.pids.iter().map(|(name, pid)| (name.as_str(), *pid))
@@ -193,6 +213,11 @@ impl Cluster {
     /// The file of one of the cluster's programs, such as `kubectl`.
     pub(crate) fn program(&self, name: &str) -> &Path {
         self.programs.path(name)
+    }
+
+    /// The file of `kubectl`, for what needs no cluster.
+    pub(crate) fn kubectl_program() -> Result<PathBuf> {
+        Ok(Programs::locate()?.path("kubectl").to_owned())
     }
 
     /// Runs `kubectl` with something on its standard input: `&["apply", "-f", "-"]`.
