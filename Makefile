@@ -50,3 +50,5 @@ manifests: ## Write the manifests and pages that are generated from the code.
 	for engine in argocd flux helm; do $(CARGO) run --locked --quiet -- recipe $$engine $(RECIPE) --dir manifests/recipes/$$engine || exit 1; done
 	$(CARGO) run --locked --quiet -- crds checks --markdown > docs/crd-checks.md
 	$(CARGO) run --locked --quiet -- lint --checks --markdown > docs/migration-checks.md
+	$(CARGO) run --locked --quiet -- crds reference --markdown > docs/policy.md
+	$(CARGO) run --locked --quiet -- completions --markdown > docs/cli.md

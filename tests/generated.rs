@@ -72,6 +72,73 @@ fn the_page_of_migration_checks_is_that_of_the_table() {
 }
 
 #[test]
+fn the_reference_of_fields_is_that_of_the_schemas() {
+    assert!(
+        read(&in_repository("docs/policy.md")) == cli::crds::reference(),
+        "docs/policy.md is not what the schemas say: run `make manifests`"
+    );
+}
+
+/// Every field of the schemas has its row, below the heading of the object that it is in; of a status the first level.
+#[test]
+fn the_reference_of_fields_is_complete() {
+    let page = cli::crds::reference();
+    let mut fields = 0;
+    for crd in api::definitions() {
+        let kind = crd.spec.names.kind.clone();
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+        let schema = &schema["openAPIV3Schema"]["properties"];
+        for (path, names) in objects(&format!("{kind}.spec"), &schema["spec"]) {
+            fields += has_rows(&page, &path, &names);
+        }
+        if let Some((path, names)) = objects(&format!("{kind}.status"), &schema["status"]).into_iter().next() {
+            fields += has_rows(&page, &path, &names);
+        }
+    }
+    assert!(fields > 150, "{fields} fields");
+}
+
+/// Every object with fields of its own in `schema`, with the names of these, outermost first.
+fn objects(path: &str, schema: &Value) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    if let Some(properties) = schema["properties"].as_object() {
+        found.push((path.to_owned(), properties.keys().cloned().collect()));
+        found.extend(properties.iter().flat_map(|(name, field)| objects(&format!("{path}.{name}"), field)));
+    }
+    found.extend(objects_in(&format!("{path}[]"), schema.get("items")));
+    found.extend(objects_in(&format!("{path}.NAME"), schema.get("additionalProperties")));
+    found
+}
+
+fn objects_in(path: &str, schema: Option<&Value>) -> Vec<(String, Vec<String>)> {
+    schema.map(|schema| objects(path, schema)).unwrap_or_default()
+}
+
+/// Looks for the rows of an object in its section, and for a description in each; returns how many there are.
+fn has_rows(page: &str, path: &str, names: &[String]) -> usize {
+    let heading = format!("\n### {path}\n");
+    let section = page.split_once(&heading).unwrap_or_else(|| panic!("no section for {path}")).1;
+    let section = section.split("\n##").next().unwrap();
+    for name in names {
+        let row = section
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}`")) || line.starts_with(&format!("| **`{name}`**")));
+        let row = row.unwrap_or_else(|| panic!("{path}.{name} is not in the reference"));
+        let what = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        assert!(what.len() > 8 && what.ends_with('.'), "{path}.{name} has no description worth the name: '{what}'");
+    }
+    names.len()
+}
+
+#[test]
+fn the_page_of_commands_is_that_of_the_command_line() {
+    assert!(
+        read(&in_repository("docs/cli.md")) == cli::reference::markdown(),
+        "docs/cli.md is not what the command line says: run `make manifests`"
+    );
+}
+
+#[test]
 fn the_registration_is_what_the_program_prints() {
     let printed = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("webhook").output().unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! README says nothing that is not so: its commands run, its links lead somewhere, its tables are complete.
+//! README and docs say nothing that is not so: their commands run, their tables are complete. `documents.rs` looks at links.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -29,6 +29,10 @@ fn pages() -> Vec<(PathBuf, String)> {
 fn every_block_of_commands_is_run_somewhere() {
     let known = ["ci", "offline", "cluster", "cluster, in the background"];
     for block in readme::blocks() {
+        // What cannot be run says why.
+        if block.run.strip_prefix("not here, ").is_some_and(|why| why.len() > 10) {
+            continue;
+        }
         assert!(known.contains(&block.run.as_str()), "nobody runs this ('{}'):\n{}", block.run, block.commands);
     }
     let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
@@ -64,32 +68,6 @@ fn make_targets_exist() {
         }
     }
     assert!(found > 5);
-}
-
-#[test]
-fn links_lead_somewhere() {
-    let link = regex::Regex::new(r"\]\(([^)#:]+)\)").unwrap();
-    let mut found = 0;
-    for (page, text) in pages() {
-        for target in link.captures_iter(&text).map(|found| found[1].to_owned()) {
-            let path = page.parent().unwrap().join(&target);
-            assert!(path.exists(), "{}: {target} does not exist", page.display());
-            found += 1;
-        }
-    }
-    assert!(found > 3);
-}
-
-#[test]
-fn subcommands_that_pages_name_exist() {
-    let help = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("--help").output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let mention = regex::Regex::new(r"`upgrade-guard ([a-z]+)").unwrap();
-    for (page, text) in pages() {
-        for name in mention.captures_iter(&text).map(|found| found[1].to_owned()) {
-            assert!(help.contains(&format!("\n  {name} ")), "{}: there is no '{name}'", page.display());
-        }
-    }
 }
 
 #[test]

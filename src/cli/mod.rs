@@ -14,6 +14,7 @@ mod completions;
 pub mod crds;
 mod demo;
 mod exec;
+mod init;
 mod input;
 mod install;
 pub mod lint;
@@ -25,6 +26,7 @@ pub mod plan;
 mod presync;
 mod reasons;
 pub mod recipe;
+pub mod reference;
 mod release;
 pub mod rules;
 mod serve;
@@ -53,6 +55,7 @@ enum Command {
     Migrate(migrate::Args),
     Verify(verify::Args),
     Wait(wait::Args),
+    Init(init::Args),
     Check(check::Args),
     Plan(plan::Args),
     Lint(lint::Args),
@@ -107,6 +110,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(&args, out),
             Command::Verify(args) => verify::run(&args, out),
             Command::Wait(args) => wait::run(&args, out),
+            Command::Init(args) => init::run(&args, out),
             Command::Check(args) => check::run(&args, out),
             Command::Plan(args) => plan::run(&args, out),
             Command::Lint(args) => lint::run(&args, out),

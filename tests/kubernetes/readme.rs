@@ -1,4 +1,4 @@
-//! The commands of README that need a cluster, as a user types them.
+//! The commands of README and docs that need a cluster, as a user types them.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -39,6 +39,7 @@ impl<'a> Shell<'a> {
         let path = format!("{}:{}:{}", self.files.path().display(), program.display(), std::env::var("PATH")?);
         let text = text
             .replace("certs/dev", &self.files.path().join("certs").display().to_string())
+            .replace("my-policy.yaml", &self.files.path().join("my-policy.yaml").display().to_string())
             .replace("target/release", "target/none")
             .replace("9443", &self.ports[0].to_string())
             .replace("9080", &self.ports[1].to_string());

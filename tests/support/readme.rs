@@ -1,4 +1,4 @@
-//! The commands of README, as the tests run them.
+//! The commands of README and docs, as the tests run them.
 
 /// A fenced block of shell commands and where it is run: `ci`, `offline`, `cluster`, ...
 pub(crate) struct Block {
@@ -6,10 +6,27 @@ pub(crate) struct Block {
     pub(crate) commands: String,
 }
 
-/// The shell blocks of README, in order. A block is preceded by a comment that says where it is run.
+/// The pages whose commands are run, README first: what comes later may count on what it left behind.
+const PAGES: [&str; 10] = [
+    include_str!("../../README.md"),
+    include_str!("../../docs/getting-started.md"),
+    include_str!("../../docs/argocd.md"),
+    include_str!("../../docs/flux.md"),
+    include_str!("../../docs/helm.md"),
+    include_str!("../../docs/migrations.md"),
+    include_str!("../../docs/rules.md"),
+    include_str!("../../docs/troubleshooting.md"),
+    include_str!("../../docs/architecture.md"),
+    include_str!("../../docs/uninstall.md"),
+];
+
+/// The shell blocks of all pages, in order. A block is preceded by a comment that says where it is run.
 pub(crate) fn blocks() -> Vec<Block> {
-    let readme = include_str!("../../README.md");
-    let mut lines = readme.lines();
+    PAGES.into_iter().flat_map(blocks_of).collect()
+}
+
+fn blocks_of(page: &str) -> Vec<Block> {
+    let mut lines = page.lines();
     let mut blocks = Vec::new();
     let mut run = None;
     while let Some(line) = lines.next() {

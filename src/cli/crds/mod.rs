@@ -15,8 +15,10 @@ use crate::cluster::files::{Found, Manifests, Source};
 mod checks;
 mod diff;
 mod digest;
+mod reference;
 
 pub use checks::markdown;
+pub use reference::markdown as reference;
 
 /// Print the guard's own custom resource definitions, or write each to a file; compare others.
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,7 @@ enum Action {
     Diff(diff::Args),
     Checks(checks::Args),
     Digest(digest::Args),
+    Reference(reference::Args),
 }
 
 /// Each definition's file name and YAML.
@@ -55,6 +58,7 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
         Some(Action::Diff(args)) => return diff::run(args, out),
         Some(Action::Checks(args)) => return checks::run(args, out),
         Some(Action::Digest(args)) => return digest::run(args, out),
+        Some(Action::Reference(args)) => return reference::run(args, out),
         None => {}
     }
     let documents = documents()?;

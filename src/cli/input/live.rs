@@ -194,7 +194,10 @@ impl Cluster {
 }
 
 /// All objects of an API; none where the cluster does not know the kind (Argo Rollouts, the guard's own).
-async fn all<K: Clone + Debug + DeserializeOwned>(what: &str, api: Api<K>) -> anyhow::Result<Vec<K>> {
+pub(in crate::cli) async fn all<K: Clone + Debug + DeserializeOwned>(
+    what: &str,
+    api: Api<K>,
+) -> anyhow::Result<Vec<K>> {
     match tokio::time::timeout(LIST_TIMEOUT, api.list(&ListParams::default())).await {
         Ok(Ok(list)) => Ok(list.items),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(vec![]),

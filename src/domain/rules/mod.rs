@@ -8,6 +8,7 @@ use super::policy::Mode;
 mod crd;
 mod hop;
 mod order;
+mod pages;
 mod precondition;
 #[cfg(test)]
 mod prepared_tests;
@@ -18,6 +19,8 @@ pub(crate) mod skew;
 pub(crate) mod supported;
 pub(crate) mod version;
 pub(crate) mod zero_downtime;
+
+pub use pages::{Page, UNAVAILABLE, Unruled};
 
 /// A rule of the law. The order is that of design section 3, and that of reasons with the same verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +82,8 @@ pub struct Row {
     pub default_mode: Mode,
     /// Whether its facts are gathered today; `false` for a rule whose code is only reserved.
     pub in_force: bool,
+    /// What a person reads who was refused.
+    pub page: &'static Page,
     pub(crate) check: Option<Check>,
 }
 
@@ -93,6 +98,7 @@ pub static ROWS: [Row; 9] = [
                  downstream.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::ORDER,
         check: Some(order::check),
     },
     Row {
@@ -103,6 +109,7 @@ pub static ROWS: [Row; 9] = [
         remedy: "Bring the peer within the window first, and let its old pods go.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::SKEW,
         check: Some(skew::check),
     },
     Row {
@@ -113,6 +120,7 @@ pub static ROWS: [Row; 9] = [
         remedy: "Go one hop at a time; the denial names the next one.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::HOP,
         check: Some(hop::check),
     },
     Row {
@@ -125,6 +133,7 @@ pub static ROWS: [Row; 9] = [
                  that accepts the schema; the denial names one.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::SCHEMA,
         check: Some(schema::check),
     },
     Row {
@@ -136,6 +145,7 @@ pub static ROWS: [Row; 9] = [
         remedy: "Run upgrade-guard presync (the hook Job), which applies them; Helm does not upgrade CRDs.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::CRD,
         check: Some(crd::check),
     },
     Row {
@@ -145,6 +155,7 @@ pub static ROWS: [Row; 9] = [
         remedy: "Choose a supported version, or extend the range in the policy.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::SUPPORTED,
         check: Some(supported::check),
     },
     Row {
@@ -156,6 +167,7 @@ pub static ROWS: [Row; 9] = [
         remedy: "Mend the manifest as the denial says.",
         default_mode: Mode::Warn,
         in_force: true,
+        page: &pages::ZERO_DOWNTIME,
         check: None,
     },
     Row {
@@ -167,6 +179,7 @@ pub static ROWS: [Row; 9] = [
         remedy: "Run upgrade-guard presync (the hook Job), which reports every precondition.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::PRECONDITION,
         check: Some(precondition::check),
     },
     Row {
@@ -178,6 +191,7 @@ pub static ROWS: [Row; 9] = [
                  or digest in a PlatformRelease.",
         default_mode: Mode::Enforce,
         in_force: true,
+        page: &pages::VERSION,
         check: Some(version::check),
     },
 ];
@@ -201,6 +215,13 @@ mod tests {
             assert!(row.code.starts_with("UG-") && row.code.is_ascii(), "{}", row.code);
             assert!(ROWS[..index].iter().all(|earlier| earlier.code != row.code), "{} twice", row.code);
             assert!(row.demands.ends_with('.') && row.remedy.ends_with('.'), "{}", row.code);
+            let page = row.page;
+            assert!(page.example.starts_with(&format!("[{}] ", row.code)), "{}", row.code);
+            assert!(!page.causes.is_empty() && page.causes.iter().all(|cause| cause.ends_with('.')), "{}", row.code);
+            assert!(!page.look.is_empty(), "{}", row.code);
+            let engines = page.engines.map(|(engine, _)| engine);
+            assert_eq!(engines, ["Argo CD", "Flux", "Helm", "kubectl"], "{}", row.code);
+            assert!(page.engines.iter().all(|(_, advice)| advice.ends_with('.')), "{}", row.code);
         }
     }
 }
