@@ -133,6 +133,7 @@ fn every_alert_is_tested_and_tells_what_to_do() {
     let (silent, firing): (Vec<&Value>, Vec<&Value>) =
         cases.partition(|case| case["exp_alerts"].as_array().is_some_and(Vec::is_empty));
     let is_tested = |cases: &[&Value], name: &str| cases.iter().any(|case| case["alertname"] == name);
+    let troubleshooting = std::fs::read_to_string(in_repository("docs/troubleshooting.md")).unwrap();
     for rule in alerts() {
         let name = rule["alert"].as_str().unwrap();
         assert!(is_tested(&silent, name) && is_tested(&firing, name), "{name}: shown to fire, and not to fire");
@@ -141,6 +142,8 @@ fn every_alert_is_tested_and_tells_what_to_do() {
         let text = |key: &str| annotations[key].as_str().unwrap_or_else(|| panic!("{name}: {key}"));
         let anchor = format!("docs/troubleshooting.md#{}", name.to_lowercase());
         assert!(text("runbook_url").ends_with(&anchor), "{name}: {}", text("runbook_url"));
+        let heading = format!("### {name}");
+        assert!(troubleshooting.lines().any(|line| line == heading), "{name}: docs/troubleshooting.md speaks of it");
         assert!(!text("summary").contains('\n') && text("summary").ends_with('.'), "{name}: one sentence");
         let description = text("description");
         assert!(
