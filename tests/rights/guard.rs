@@ -153,11 +153,14 @@ async fn everything(scene: &Scene<'_>) -> Result<()> {
 async fn overrides(scene: &Scene<'_>) -> Result<()> {
     let by = "UG-ORDER,UG-SKEW; incident 4711; until=2999-01-01T00:00:00Z";
     let patch = json!({"metadata": {"annotations": {OVERRIDE: by}}, "spec": {"template": {"spec": {
-        "containers": [{"name": PORTAL, "image": image(PORTAL, "2.3.0")}]}}}});
+        "containers": [{"name": PORTAL, "image": image(PORTAL, "2.4.0")}]}}}});
+    // One step at a time, and then one that only an override lets pass.
+    scene.passes(&bump("daemonsets", PORTAL, "2.3.0")).await?;
     let ask = Ask::new(Verb::StrategicPatch, format!("daemonsets/{PORTAL}"), patch);
-    eventually("the move to pass", async || {
+    eventually("the step to be complete, and the override to count", async || {
         let answer = scene.send(&ask).await?;
-        Ok(if answer.is_allowed() { Ok(()) } else { Err(answer) })
+        let overridden = answer.warnings.iter().any(|warning| warning.contains("overridden: "));
+        Ok(if answer.is_allowed() && overridden { Ok(()) } else { Err(answer) })
     })
     .await
 }
