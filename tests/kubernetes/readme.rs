@@ -40,7 +40,7 @@ impl<'a> Shell<'a> {
         let text = text
             .replace("certs/dev", &self.files.path().join("certs").display().to_string())
             .replace("my-policy.yaml", &self.files.path().join("my-policy.yaml").display().to_string())
-            .replace("target/release", "target/none")
+            .replace("target/debug:$PWD/target/image", "target/none")
             .replace("9443", &self.ports[0].to_string())
             .replace("9080", &self.ports[1].to_string());
         let mut shell = Command::new("sh");

@@ -6,9 +6,11 @@ pub(crate) struct Block {
     pub(crate) commands: String,
 }
 
-/// The pages whose commands are run, README first: what comes later may count on what it left behind.
-const PAGES: [&str; 10] = [
+/// The pages whose commands are run, the one that starts a guard first: what comes later may count on what it left behind.
+const PAGES: [&str; 12] = [
+    include_str!("../../docs/local.md"),
     include_str!("../../README.md"),
+    include_str!("../../docs/hold.md"),
     include_str!("../../docs/getting-started.md"),
     include_str!("../../docs/argocd.md"),
     include_str!("../../docs/flux.md"),
