@@ -37,6 +37,9 @@ pub(crate) enum Registration {
     ByTest,
     /// The guard itself writes it into what `manifests/webhook.yaml` left: `--register`.
     ByGuard,
+    /// As `ByGuard`, with certificates that the guard makes itself, and soon renews.
+    #[allow(dead_code, reason = "few make their own")]
+    SelfSigned,
 }
 
 /// A running guard. Dropped, it is killed.
@@ -130,12 +133,17 @@ impl Guard {
         let log = folder.join("guard.log");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper", PROGRAM, "serve"]);
-        command.args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--certs"]).arg(folder);
+        command.args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]);
+        if registration == Registration::SelfSigned {
+            command.args(["--self-signed", "--name", "127.0.0.1", "--lifetimes", "3600,60,1,60"]);
+        } else {
+            command.arg("--certs").arg(folder);
+        }
         let databases = folder.join("databases");
         std::fs::create_dir_all(&databases)?;
         command.arg("--databases").arg(databases).args(["--databases-every", "1"]);
         command.args(args);
-        if registration == Registration::ByGuard {
+        if registration != Registration::ByTest {
             command.args(["--register", "https://127.0.0.1:0"]);
         }
         let mut keeper = command
