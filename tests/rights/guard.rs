@@ -21,6 +21,9 @@ const HELD: &str = "guard.gostoa.dev/held";
 /// Rights of the guard that stay although this test has no use for them, with the reason.
 const KEPT: [(&str, &str); 0] = [];
 
+/// Certificates that the guard makes itself, and soon renews: how long CA and leaf live, in seconds, and what is between.
+const OWN_CERTIFICATES: [&str; 5] = ["--self-signed", "--name", "127.0.0.1", "--lifetimes", "3600,60,1,60"];
+
 #[tokio::test]
 async fn everything_that_is_granted_is_used_and_nothing_more_is_needed() -> Result<()> {
     let policy = in_repository("tests/fixtures/rights/audit.yaml");
@@ -37,7 +40,7 @@ async fn everything_that_is_granted_is_used_and_nothing_more_is_needed() -> Resu
     let rendered = hooks::rendered();
     hooks::make_accounts(&cluster, &rendered).await?;
 
-    let mut guard = Guard::start(&cluster, Registration::SelfSigned).await?;
+    let mut guard = Guard::start_with(&cluster, Registration::ByGuard, &OWN_CERTIFICATES).await?;
     hooks::applies_the_preset(&cluster, &rendered, folder.path()).await?;
     let scene = Scene::open(&cluster, &guard, "rights").await?;
     everything(&scene).await?;
@@ -50,7 +53,7 @@ async fn everything_that_is_granted_is_used_and_nothing_more_is_needed() -> Resu
     .await?;
     // An orderly end gives the lead away, and the next guard takes it.
     guard.terminate()?;
-    let next = Guard::start(&cluster, Registration::SelfSigned).await?;
+    let next = Guard::start_with(&cluster, Registration::ByGuard, &OWN_CERTIFICATES).await?;
     drop(guard);
     next.kill().await?;
     hooks::lets_go(&cluster, &rendered, folder.path(), held).await?;
