@@ -22,6 +22,7 @@ use crate::server::{CERTIFICATE_GATE, Certificates};
 const AUTHORITY_FILE: &str = "ca.crt";
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// The folder with tls.crt and tls.key, such as a mounted Secret; see 'upgrade-guard certs'. Changes are picked up.
     #[arg(
