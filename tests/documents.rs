@@ -58,7 +58,11 @@ fn a_broken_page_is_noticed() {
     let broken = |text: &str| {
         let page = [Page::parse("docs/page.md", text)];
         let mut wrong = links::check(&page).1;
-        wrong.extend(links::check_external(&page, "https://kubernetes.io/\n").into_iter().filter(|said| !said.contains("no page")));
+        wrong.extend(
+            links::check_external(&page, "https://kubernetes.io/\n")
+                .into_iter()
+                .filter(|said| !said.contains("no page")),
+        );
         wrong.extend(commands::check(&page).1);
         wrong.extend(examples::check(&page).1);
         wrong
@@ -88,6 +92,7 @@ fn a_broken_page_is_noticed() {
         let wrong = broken(&text);
         assert!(wrong.iter().any(|line| line.contains(said)), "'{said}' is not said of\n{text}\nbut {wrong:?}");
     }
-    let right = fence("sh", "upgrade-guard plan --policy manifests/policies/stoa.yaml --from - --to 2.3.0 # why") + "[x](#title)";
+    let right = fence("sh", "upgrade-guard plan --policy manifests/policies/stoa.yaml --from - --to 2.3.0 # why")
+        + "[x](#title)";
     assert_eq!(broken(&right), Vec::<String>::new());
 }

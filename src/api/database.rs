@@ -121,7 +121,7 @@ pub struct MigrationsSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionSpec {
-    /// Its id.
+    /// The id of the revision, as the migrations have it.
     #[schemars(length(min = 1, max = 255))]
     pub revision: String,
 
@@ -299,7 +299,7 @@ pub struct PlatformSchemaNeed {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformRevision {
-    /// Its id.
+    /// The id of the revision, as the migrations have it.
     #[schemars(length(max = 255))]
     pub revision: String,
     /// The revisions before it: several for a merge, none for the first.

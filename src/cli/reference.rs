@@ -14,7 +14,7 @@ pub fn markdown() -> String {
     root.build();
     let mut text = String::from(
         "<!-- Written by `upgrade-guard completions --markdown`; a test compares. -->\n# Every command\n\n\
-         `upgrade-guard COMMAND --help` prints the same in a terminal.\n\n| command | what it does |\n|---|---|\n",
+         Every command prints the same with `--help`.\n\n| command | what it does |\n|---|---|\n",
     );
     for command in commands(&root) {
         let name = command.get_name();
@@ -82,6 +82,10 @@ fn default(argument: &Arg) -> String {
 fn help(argument: &Arg) -> String {
     let help = argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut text = escaped(&help).split_whitespace().collect::<Vec<_>>().join(" ");
+    // clap takes the full stop away.
+    if !text.is_empty() && !text.ends_with(['.', ']']) {
+        text.push('.');
+    }
     let shown = argument.get_possible_values().into_iter().filter(|value| !value.is_hide_set());
     let values: Vec<String> = shown
         .map(|value| match value.get_help() {

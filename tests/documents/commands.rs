@@ -67,7 +67,7 @@ fn missing(words: &[String]) -> Option<String> {
         let named = FILE_OPTIONS.contains(&words[index.saturating_sub(1)].as_str()) && words[0] != PROGRAM;
         // The user's own: a name in capitals, one that begins with `my-`, or the standard input.
         let is_own = word == "-" || word.starts_with("my-") || word.starts_with("./") || *word == word.to_uppercase();
-        let below = word.split_once('/').is_some_and(|(top, _)| root().join(top).is_dir());
+        let below = word.split_once('/').is_some_and(|(top, _)| !matches!(top, "" | ".") && root().join(top).is_dir());
         ((named && !is_own) || below) && !MADE.iter().any(|made| word.starts_with(made)) && !word.contains("://")
     };
     let word = words.iter().enumerate().skip(1).find(|pair| is_file(*pair) && !root().join(pair.1).exists())?.1;
@@ -111,9 +111,12 @@ fn commands(script: &str) -> Vec<Vec<String>> {
         found.push(words);
     }
     let plain = found.into_iter().map(|words: Vec<String>| {
-        let is_assignment = |word: &String| word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains(['-', '/', ' ']));
+        let is_assignment = |word: &String| {
+            word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains(['-', '/', ' ']))
+        };
         let words: Vec<String> = words.into_iter().skip_while(is_assignment).collect();
-        let end = words.iter().position(|word| word.starts_with(['>', '<']) || word.starts_with("2>")).unwrap_or(words.len());
+        let end =
+            words.iter().position(|word| word.starts_with(['>', '<']) || word.starts_with("2>")).unwrap_or(words.len());
         words[..end].to_vec()
     });
     plain.filter(|words| !words.is_empty()).collect()

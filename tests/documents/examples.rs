@@ -65,6 +65,11 @@ fn completed(document: Value) -> Option<Value> {
     {
         policy["spec"].as_object_mut()?.entry(field).or_insert(value);
     }
+    // A part that is about something else leaves out how its components are found.
+    for component in policy["spec"]["components"].as_array_mut().into_iter().flatten() {
+        let found = json!({"names": [component["name"]]});
+        component.as_object_mut()?.entry("match").or_insert(found);
+    }
     // Waivers alone do not say whose migrations they are of.
     if let Some(database) = policy["spec"].get_mut("database").and_then(Value::as_object_mut) {
         database.entry("components").or_insert(json!(["api"]));

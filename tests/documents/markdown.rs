@@ -57,8 +57,7 @@ impl Page {
         let mut after_blank = true;
         while let Some(line) = lines.next() {
             if let Some(language) = line.trim_start().strip_prefix("```") {
-                let code: Vec<&str> =
-                    lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
+                let code: Vec<&str> = lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
                 page.blocks.push(Block { language: language.to_owned(), text: code.join("\n") });
             } else if after_blank && line.starts_with("    ") {
                 let mut code = vec![line];

@@ -90,7 +90,7 @@ fn section(text: &mut String, path: &str, schema: &JSONSchemaProps, levels: usiz
     let rules: Vec<&str> = rules(schema);
     if !rules.is_empty() {
         text.push('\n');
-        rules.iter().for_each(|rule| _ = writeln!(text, "- {rule}"));
+        rules.iter().for_each(|rule| _ = writeln!(text, "- {}.", sentence(rule)));
     }
     for (path, schema) in inner {
         section(text, &path, schema, levels - 1);
@@ -176,7 +176,10 @@ fn said(field: &JSONSchemaProps) -> String {
     }
     // Those of an object are below its table.
     if field.properties.is_none() {
-        rules(field).iter().for_each(|rule| _ = write!(said, " {}.", in_cell(rule.trim_end_matches('.'))));
+        rules(field).iter().for_each(|rule| _ = write!(said, " {}.", sentence(rule)));
+    }
+    if let Some(each) = inner.filter(|inner| inner.type_.as_deref() == Some("string")).and_then(limits) {
+        let _ = write!(said, " Each has {each} characters.");
     }
     said.trim_start().to_owned()
 }
@@ -188,6 +191,18 @@ fn plain(value: &serde_json::Value) -> String {
 /// What the rules of a schema say to whoever breaks them.
 fn rules(schema: &JSONSchemaProps) -> Vec<&str> {
     schema.x_kubernetes_validations.iter().flatten().filter_map(|rule| rule.message.as_deref()).collect()
+}
+
+/// What a rule says, as the beginning of a sentence; what begins with a field stays as it is.
+fn sentence(rule: &str) -> String {
+    let text = in_cell(rule.trim_end_matches('.'));
+    let is_word =
+        ["every ", "must ", "a ", "at ", "either ", "only ", "each "].iter().any(|word| text.starts_with(word));
+    let mut letters = text.chars();
+    match letters.next().filter(|_| is_word) {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => text,
+    }
 }
 
 /// A text in one cell of a table.

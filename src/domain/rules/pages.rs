@@ -57,6 +57,14 @@ const WAITING: [(&str, &str); 4] = [
     ("kubectl", "Wait for the rollout, then apply again."),
 ];
 
+/// For what passes by itself in a moment.
+const AGAIN: [(&str, &str); 4] = [
+    ("Argo CD", "It retries by itself."),
+    ("Flux", "It retries after retryInterval, which is interval unless set: set it to 1m."),
+    ("Helm", "Run helm upgrade again."),
+    ("kubectl", "Apply again."),
+];
+
 /// For what no waiting makes legal.
 const ANOTHER_VERSION: [(&str, &str); 4] = [
     (
@@ -159,8 +167,8 @@ pub(super) static SCHEMA: Page = Page {
 };
 
 pub(super) static CRD: Page = Page {
-    example: "[UG-CRD] stoa-gateway 2.2.0 -> 2.3.0 must wait for CRD tools.NAMESPACE.test: not installed. Run \
-              upgrade-guard presync (the hook Job), which applies them, then retry.",
+    example: "[UG-CRD] control-plane-api 2.2.0 -> 2.3.0 must wait for CRD tools.gostoa.dev: changed since presync \
+              prepared 2.3.0. Run upgrade-guard presync (the hook Job), which applies them, then retry.",
     causes: &[
         "Helm installs the CRDs of a chart once and never upgrades them; Flux leaves them out of upgrades, too.",
         "The CRDs are in another Application, which was not synced yet.",
@@ -169,7 +177,7 @@ pub(super) static CRD: Page = Page {
     ],
     look: &[
         ("kubectl get crds", "whether they are there"),
-        ("upgrade-guard crds diff --live FOLDER", "what differs from those that are wanted, and whether that is safe"),
+        ("upgrade-guard crds diff FOLDER", "what differs from those that are wanted, and whether that is safe"),
         STATUS,
     ],
     engines: HOOK,
@@ -266,7 +274,7 @@ pub static UNAVAILABLE: Unruled = Unruled {
             ("kubectl -n upgrade-guard logs deployment/upgrade-guard", "which call failed"),
             ("kubectl get --raw /readyz", "whether the API server is well"),
         ],
-        engines: WAITING,
+        engines: AGAIN,
         soften: "onUnavailable: Allow in the policy admits what looks legal, with a warning.",
     },
 };
