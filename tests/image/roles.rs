@@ -39,7 +39,9 @@ pub(crate) fn crd() -> (&'static str, Value) {
             "group": "gostoa.dev", "scope": "Namespaced", "names": {"plural": "tools", "kind": "Tool"},
             "versions": [{"name": "v1", "served": true, "storage": true}],
         },
-        "status": {"conditions": [{"type": "Established", "status": "True"}]},
+        "status": {"conditions": [
+            {"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"},
+        ]},
     });
     ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tools.gostoa.dev", crd)
 }
