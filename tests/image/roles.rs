@@ -95,6 +95,8 @@ fn policy(zone: &str) -> Value {
             "freezeWindows": [{"name": "always", "cron": "0 0 * * *", "duration": "25h", "timeZone": zone}],
             "verify": {"http": [{
                 "name": "api", "url": "http://api.{namespace}.svc/health", "expression": "body.status == \"ok\"",
+            }, {
+                "name": "public", "url": "https://api.{namespace}.svc:8443/", "retries": 0,
             }]},
         },
     })
@@ -140,6 +142,8 @@ fn hook_and_wait_container_work() {
 
         let verify = container.run(&["verify", "-n", "shop", "--settle", "0s", "--no-record"], API_SERVER);
         assert!(verify.out.contains("answered 200, and the expression holds"), "{verify:?}");
+        // Nobody listens there. Without authorities nobody would have been asked.
+        assert!(verify.out.contains("Connection refused"), "{verify:?}");
 
         let waits = ["wait", "-n", "shop", "--crd", "tools.gostoa.dev", "--component", "api>=2.2.0", "--timeout", "5s"];
         let wait = container.run(&waits, API_SERVER);
