@@ -309,11 +309,7 @@ pub const LABELS: &[Label] = &[
     },
     Label { name: "peer", meaning: "The component that the distance is measured to.", values: &[] },
     Label { name: "policy", meaning: "The UpgradePolicy of the install.", values: &[] },
-    Label {
-        name: "reason",
-        meaning: "Why it was done: `due`, or what was found wrong, as the log says.",
-        values: &[],
-    },
+    Label { name: "reason", meaning: "Why it was done: `due`, or what was found wrong, as the log says.", values: &[] },
     Label { name: "resource", meaning: "What was asked for, by its plural such as `platforms`.", values: &[] },
     Label { name: "revision", meaning: "The commit of the build, `unknown` where it was not told.", values: &[] },
     Label {
