@@ -16,7 +16,7 @@ use crate::support::wait::eventually;
 
 /// Queries that give nothing where all is well with the guard itself, and why. Alerts are all of this kind: `tests/prometheus`
 /// shows when they fire, and two of them fire here.
-const EMPTY: [(&str, &str); 5] = [
+const EMPTY: [(&str, &str); 6] = [
     ("alert ", "most of what they warn of does not happen here"),
     ("upgrade_guard_watch_failing_since_timestamp_seconds > 0", "no watch fails"),
     ("max by (pod, kind) (upgrade_guard_watch_failing_since_timestamp_seconds) > 0", "no watch fails"),
