@@ -334,7 +334,7 @@ fn rules_are_listed_and_explained() {
     let unknown = run(&["rules", "UG-ODER"]);
     assert_eq!(code(&unknown), Some(2));
     assert!(
-        String::from_utf8(unknown.stderr).unwrap().starts_with("error: there is no rule 'UG-ODER'; there are UG-ORDER")
+        String::from_utf8(unknown.stderr).unwrap().starts_with("error: there is no code 'UG-ODER'; there are UG-ORDER")
     );
 }
 

@@ -1,6 +1,8 @@
 //! Examples in YAML: what is a policy, or a part of one, is what the schema and the guard take.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use upgrade_guard::api::{self, UpgradePolicy};
 use upgrade_guard::crds::validation::Validator;
@@ -83,20 +85,27 @@ fn completed(document: Value) -> Option<Value> {
     Some(policy)
 }
 
-fn schema(kind: &str) -> Option<JSONSchemaProps> {
-    let definition = api::definitions().into_iter().find(|crd| crd.spec.names.kind == kind)?;
-    definition.spec.versions[0].schema.clone()?.open_api_v3_schema
+thread_local! {
+    /// The schemas by kind: to make them ready takes longer than to ask them.
+    static SCHEMAS: BTreeMap<String, Validator> = api::definitions().iter().map(schema).collect();
+}
+
+fn schema(crd: &CustomResourceDefinition) -> (String, Validator) {
+    let schema = crd.spec.versions[0].schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+    (crd.spec.names.kind.clone(), Validator::new(schema.unwrap()).unwrap())
 }
 
 fn problems(mut object: Value) -> Vec<String> {
     let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-    let Some(schema) = schema(&kind) else { return vec![format!("there is no kind {kind}")] };
+    if !SCHEMAS.with(|schemas| schemas.contains_key(&kind)) {
+        return vec![format!("there is no kind {kind}")];
+    }
     let mut wrong: Vec<String> = api::misfits(&kind, &object).iter().map(ToString::to_string).collect();
     if kind == "UpgradePolicy" && wrong.is_empty() {
         let policy: UpgradePolicy = serde_json::from_value(object.clone()).unwrap();
         wrong.extend(Policy::try_from(&policy).err().map(|problems| problems.to_string()));
     }
-    let verdict = Validator::new(&schema).unwrap().judge(&mut object);
+    let verdict = SCHEMAS.with(|schemas| schemas[&kind].judge(&mut object));
     wrong.extend(verdict.violations.into_iter().map(|violation| format!("{}: {}", violation.path, violation.message)));
     wrong
 }

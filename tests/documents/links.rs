@@ -1,6 +1,7 @@
 //! Links: inside the repository they have to lead to a file and a heading, out of it they have to be on the list.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use crate::markdown::{Page, pages, root};
 
@@ -15,12 +16,12 @@ fn is_loopback(link: &str) -> bool {
 
 /// How many links there are inside the repository, and those that lead nowhere.
 pub(crate) fn check(some: &[Page]) -> (usize, Vec<String>) {
-    let all = pages();
+    static ALL: LazyLock<Vec<Page>> = LazyLock::new(pages);
     let (mut found, mut wrong) = (0, Vec::new());
     for page in some {
         for link in page.links.iter().filter(|link| !is_external(link)) {
             found += 1;
-            wrong.extend(problem(page, link, &all).map(|problem| format!("{}: {problem}", page.path)));
+            wrong.extend(problem(page, link, &ALL).map(|problem| format!("{}: {problem}", page.path)));
         }
     }
     (found, wrong)

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 /// A page taken apart.
 pub(crate) struct Page {
@@ -90,8 +93,8 @@ fn heading(line: &str) -> Option<&str> {
 /// The anchor of a heading: lower case, without what is neither letter, digit, space, `-` nor `_`, spaces as `-`, and a
 /// number where the page has it already.
 fn slug(heading: &str, seen: &mut BTreeMap<String, usize>) -> String {
-    let link = regex::Regex::new(r"\[([^\]]*)\]\([^)]*\)").unwrap();
-    let text = link.replace_all(heading, "$1").to_lowercase();
+    static LINK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[([^\]]*)\]\([^)]*\)").unwrap());
+    let text = LINK.replace_all(heading, "$1").to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
     let count = seen.entry(slug.clone()).or_default();
@@ -101,8 +104,8 @@ fn slug(heading: &str, seen: &mut BTreeMap<String, usize>) -> String {
 
 /// The prose without inline code, and the code.
 fn apart(prose: &str) -> (String, Vec<String>) {
-    let code = regex::Regex::new("(?s)`+([^`]+)`+").unwrap();
-    let comment = regex::Regex::new("(?s)<!--.*?-->").unwrap();
+    let code = Regex::new("(?s)`+([^`]+)`+").unwrap();
+    let comment = Regex::new("(?s)<!--.*?-->").unwrap();
     let prose = comment.replace_all(prose, "");
     let found = code.captures_iter(&prose).map(|found| found[1].split_whitespace().collect::<Vec<_>>().join(" "));
     let found = found.collect();
@@ -111,8 +114,8 @@ fn apart(prose: &str) -> (String, Vec<String>) {
 
 /// Targets of links and images, and addresses that stand alone.
 fn targets(words: &str) -> Vec<String> {
-    let link = regex::Regex::new(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)").unwrap();
-    let bare = regex::Regex::new(r#"https?://[^\s)>\]"']+"#).unwrap();
+    let link = Regex::new(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)").unwrap();
+    let bare = Regex::new(r#"https?://[^\s)>\]"']+"#).unwrap();
     let links = link.captures_iter(words).map(|found| found[1].to_owned());
     let bare = bare.find_iter(words).map(|found| found.as_str().trim_end_matches(['.', ',', ';', ':']).to_owned());
     links.chain(bare).collect()

@@ -173,8 +173,15 @@ fn promised(survey: &Survey) -> Governed {
     told.collect()
 }
 
+/// A schema with its rules takes a while for each object; `PROPTEST_CASES` asks for more.
+fn config() -> Config {
+    let default = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 24 };
+    Config { cases, failure_persistence: None, max_shrink_iters: 200, ..default }
+}
+
 proptest! {
-    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn what_is_written_is_valid_and_governs_what_runs(objects in objects(), all in any::<bool>()) {
