@@ -66,77 +66,77 @@ pub(super) const REVIEW_DURATION: Descriptor = Descriptor {
     kind: Kind::Histogram(REVIEW_BUCKETS),
     labels: &["path"],
     help: "Time from a review read to its answer, by the way it was decided.",
-    example: r#"histogram_quantile(0.99, sum by (le, path) (rate(upgrade_guard_review_duration_seconds_bucket[5m])))"#,
+    example: "histogram_quantile(0.99, sum by (le, path) (rate(upgrade_guard_review_duration_seconds_bucket[5m])))",
 };
 pub(super) const LOST_RACES: Descriptor = Descriptor {
     name: "upgrade_guard_lost_races_total",
     kind: Kind::Counter,
     labels: &[],
     help: "Writes of a Platform that came after another's and were made anew.",
-    example: r#"sum(rate(upgrade_guard_lost_races_total[5m]))"#,
+    example: "sum(rate(upgrade_guard_lost_races_total[5m]))",
 };
 pub(super) const API_CALLS: Descriptor = Descriptor {
     name: "upgrade_guard_api_calls_total",
     kind: Kind::Counter,
     labels: &["verb", "resource", "outcome"],
     help: "Calls of the API server on the way of a review, by what came of them.",
-    example: r#"sum by (verb, resource, outcome) (rate(upgrade_guard_api_calls_total[5m]))"#,
+    example: "sum by (verb, resource, outcome) (rate(upgrade_guard_api_calls_total[5m]))",
 };
 pub(super) const API_CALL_DURATION: Descriptor = Descriptor {
     name: "upgrade_guard_api_call_duration_seconds",
     kind: Kind::Histogram(REVIEW_BUCKETS),
     labels: &["verb", "resource"],
     help: "Time that calls of the API server on the way of a review took.",
-    example: r#"histogram_quantile(0.99, sum by (le, verb, resource) (rate(upgrade_guard_api_call_duration_seconds_bucket[5m])))"#,
+    example: "histogram_quantile(0.99, sum by (le, verb, resource) (rate(upgrade_guard_api_call_duration_seconds_bucket[5m])))",
 };
 pub(super) const RECORDER_DROPPED: Descriptor = Descriptor {
     name: "upgrade_guard_recorder_dropped_total",
     kind: Kind::Counter,
     labels: &[],
     help: "Refusals and warnings that could not be recorded.",
-    example: r#"sum(increase(upgrade_guard_recorder_dropped_total[1h]))"#,
+    example: "sum(increase(upgrade_guard_recorder_dropped_total[1h]))",
 };
 pub(super) const LEADER: Descriptor = Descriptor {
     name: "upgrade_guard_leader",
     kind: Kind::Gauge,
     labels: &[],
     help: "1 while this replica runs the controller, 0 while another does.",
-    example: r#"sum(upgrade_guard_leader)"#,
+    example: "sum(upgrade_guard_leader)",
 };
 pub(super) const RECONCILE_DURATION: Descriptor = Descriptor {
     name: "upgrade_guard_reconcile_duration_seconds",
     kind: Kind::Histogram(REVIEW_BUCKETS),
     labels: &[],
     help: "Time that the controller took to look at one install.",
-    example: r#"histogram_quantile(0.99, sum by (le) (rate(upgrade_guard_reconcile_duration_seconds_bucket[5m])))"#,
+    example: "histogram_quantile(0.99, sum by (le) (rate(upgrade_guard_reconcile_duration_seconds_bucket[5m])))",
 };
 pub(super) const RECONCILE_ERRORS: Descriptor = Descriptor {
     name: "upgrade_guard_reconcile_errors_total",
     kind: Kind::Counter,
     labels: &[],
     help: "Looks at an install that the API server stood in the way of; they are made again.",
-    example: r#"sum(increase(upgrade_guard_reconcile_errors_total[15m]))"#,
+    example: "sum(increase(upgrade_guard_reconcile_errors_total[15m]))",
 };
 pub(super) const PLATFORM_WRITES: Descriptor = Descriptor {
     name: "upgrade_guard_platform_writes_total",
     kind: Kind::Counter,
     labels: &[],
     help: "Writes of the status of a Platform, by the controller and for refusals.",
-    example: r#"sum(rate(upgrade_guard_platform_writes_total[5m]))"#,
+    example: "sum(rate(upgrade_guard_platform_writes_total[5m]))",
 };
 pub(super) const COMPONENT_PODS: Descriptor = Descriptor {
     name: "upgrade_guard_component_pods",
     kind: Kind::Gauge,
     labels: &["namespace", "policy", "component", "version"],
     help: "Pods of a component by the version that they run; only from the leader.",
-    example: r#"max by (namespace, policy, component, version) (upgrade_guard_component_pods)"#,
+    example: "max by (namespace, policy, component, version) (upgrade_guard_component_pods)",
 };
 pub(super) const SKEW_LINES: Descriptor = Descriptor {
     name: "upgrade_guard_skew_lines",
     kind: Kind::Gauge,
     labels: &["namespace", "policy", "component", "peer"],
     help: "Release lines that a component is behind a peer, negative when ahead; the largest distance of what is live; only from the leader.",
-    example: r#"max by (namespace, policy, component, peer) (upgrade_guard_skew_lines)"#,
+    example: "max by (namespace, policy, component, peer) (upgrade_guard_skew_lines)",
 };
 pub(super) const SKEW_LINES_LEFT: Descriptor = Descriptor {
     name: "upgrade_guard_skew_lines_left",
@@ -144,35 +144,35 @@ pub(super) const SKEW_LINES_LEFT: Descriptor = Descriptor {
     labels: &["namespace", "policy", "component", "peer"],
     help: "Release lines that a peer may still move ahead of a component: 0 at the limit of the policy, negative when they \
            are too far apart in either direction; only from the leader.",
-    example: r#"min by (namespace, policy, component, peer) (upgrade_guard_skew_lines_left) <= 0"#,
+    example: "min by (namespace, policy, component, peer) (upgrade_guard_skew_lines_left) <= 0",
 };
 pub(super) const BLOCKED_SINCE: Descriptor = Descriptor {
     name: "upgrade_guard_blocked_since_timestamp_seconds",
     kind: Kind::Gauge,
     labels: &["namespace", "policy", "component", "rule"],
     help: "Unix time since when a rule stands in the way of a change that was asked for; only from the leader.",
-    example: r#"time() - min by (namespace, policy, component, rule) (upgrade_guard_blocked_since_timestamp_seconds)"#,
+    example: "time() - min by (namespace, policy, component, rule) (upgrade_guard_blocked_since_timestamp_seconds)",
 };
 pub(super) const HELD: Descriptor = Descriptor {
     name: "upgrade_guard_held",
     kind: Kind::Gauge,
     labels: &["namespace", "policy", "component"],
     help: "1 while the guard holds a rollout of the component, 0 while not; only from the leader.",
-    example: r#"max by (namespace, policy, component) (upgrade_guard_held) == 1"#,
+    example: "max by (namespace, policy, component) (upgrade_guard_held) == 1",
 };
 pub(super) const OVERRIDES_IN_USE: Descriptor = Descriptor {
     name: "upgrade_guard_overrides_in_use",
     kind: Kind::Gauge,
     labels: &["namespace", "policy"],
     help: "Changes that an override let pass and that are not complete yet; only from the leader.",
-    example: r#"max by (namespace, policy) (upgrade_guard_overrides_in_use) > 0"#,
+    example: "max by (namespace, policy) (upgrade_guard_overrides_in_use) > 0",
 };
 pub(super) const INTENTS: Descriptor = Descriptor {
     name: "upgrade_guard_intents",
     kind: Kind::Gauge,
     labels: &["namespace", "policy"],
     help: "Changes that were admitted and that count until their workload has settled; only from the leader.",
-    example: r#"max by (namespace, policy) (upgrade_guard_intents)"#,
+    example: "max by (namespace, policy) (upgrade_guard_intents)",
 };
 pub(super) const PLATFORM_CONDITION: Descriptor = Descriptor {
     name: "upgrade_guard_platform_condition",
@@ -186,105 +186,105 @@ pub(super) const SCHEMA_OBSERVED: Descriptor = Descriptor {
     kind: Kind::Gauge,
     labels: &["namespace", "policy"],
     help: "Unix time at which the revision of the database's schema was read last; only from the leader.",
-    example: r#"time() - max by (namespace, policy) (upgrade_guard_schema_observed_timestamp_seconds)"#,
+    example: "time() - max by (namespace, policy) (upgrade_guard_schema_observed_timestamp_seconds)",
 };
 pub(super) const MIGRATION_STATE: Descriptor = Descriptor {
     name: "upgrade_guard_migration_state",
     kind: Kind::Gauge,
     labels: &["namespace", "policy", "state"],
     help: "1 for what the last run of database migrations came to, 0 for what it did not; only from the leader.",
-    example: r#"max by (namespace, policy, state) (upgrade_guard_migration_state) == 1"#,
+    example: "max by (namespace, policy, state) (upgrade_guard_migration_state) == 1",
 };
 pub(super) const MIGRATION_STARTED: Descriptor = Descriptor {
     name: "upgrade_guard_migration_started_timestamp_seconds",
     kind: Kind::Gauge,
     labels: &["namespace", "policy"],
     help: "Unix time at which the last run of database migrations began; only from the leader.",
-    example: r#"time() - max by (namespace, policy) (upgrade_guard_migration_started_timestamp_seconds)"#,
+    example: "time() - max by (namespace, policy) (upgrade_guard_migration_started_timestamp_seconds)",
 };
 pub(super) const WATCH_SYNCED: Descriptor = Descriptor {
     name: "upgrade_guard_watch_synced",
     kind: Kind::Gauge,
     labels: &["kind"],
     help: "1 when the objects of this kind are listed and watched, 0 when not.",
-    example: r#"min by (kind) (upgrade_guard_watch_synced)"#,
+    example: "min by (kind) (upgrade_guard_watch_synced)",
 };
 pub(super) const WATCH_LAST_EVENT: Descriptor = Descriptor {
     name: "upgrade_guard_watch_last_event_timestamp_seconds",
     kind: Kind::Gauge,
     labels: &["kind"],
     help: "Unix time of the last event of the watch of this kind.",
-    example: r#"time() - max by (kind) (upgrade_guard_watch_last_event_timestamp_seconds)"#,
+    example: "time() - max by (kind) (upgrade_guard_watch_last_event_timestamp_seconds)",
 };
 pub(super) const WATCH_ERRORS: Descriptor = Descriptor {
     name: "upgrade_guard_watch_errors_total",
     kind: Kind::Counter,
     labels: &["kind"],
     help: "Errors of the watch of this kind, unreadable objects included.",
-    example: r#"sum by (kind) (increase(upgrade_guard_watch_errors_total[15m]))"#,
+    example: "sum by (kind) (increase(upgrade_guard_watch_errors_total[15m]))",
 };
 pub(super) const WATCH_FAILING_SINCE: Descriptor = Descriptor {
     name: "upgrade_guard_watch_failing_since_timestamp_seconds",
     kind: Kind::Gauge,
     labels: &["kind"],
     help: "Unix time since when the watch of this kind fails, so that what is known of it may be old; 0 while it does not.",
-    example: r#"time() - (upgrade_guard_watch_failing_since_timestamp_seconds > 0)"#,
+    example: "time() - (upgrade_guard_watch_failing_since_timestamp_seconds > 0)",
 };
 pub(super) const CERTIFICATE_NOT_AFTER: Descriptor = Descriptor {
     name: "upgrade_guard_certificate_not_after_timestamp_seconds",
     kind: Kind::Gauge,
     labels: &[],
     help: "Unix time at which the serving certificate expires; 0 before one is loaded.",
-    example: r#"min(upgrade_guard_certificate_not_after_timestamp_seconds) - time()"#,
+    example: "min(upgrade_guard_certificate_not_after_timestamp_seconds) - time()",
 };
 pub(super) const CERTIFICATE_RELOAD_ERRORS: Descriptor = Descriptor {
     name: "upgrade_guard_certificate_reload_errors_total",
     kind: Kind::Counter,
     labels: &[],
     help: "Looks at the certificate folder that found something unusable; rises as long as it is there.",
-    example: r#"sum(increase(upgrade_guard_certificate_reload_errors_total[15m]))"#,
+    example: "sum(increase(upgrade_guard_certificate_reload_errors_total[15m]))",
 };
 pub(super) const AUTHORITY_NOT_AFTER: Descriptor = Descriptor {
     name: "upgrade_guard_certificate_authority_not_after_timestamp_seconds",
     kind: Kind::Gauge,
     labels: &[],
     help: "Unix time at which the CA expires by which the API server trusts the serving certificate; 0 before it does.",
-    example: r#"min(upgrade_guard_certificate_authority_not_after_timestamp_seconds > 0) - time()"#,
+    example: "min(upgrade_guard_certificate_authority_not_after_timestamp_seconds > 0) - time()",
 };
 pub(super) const CERTIFICATE_ROTATIONS: Descriptor = Descriptor {
     name: "upgrade_guard_certificate_rotations_total",
     kind: Kind::Counter,
     labels: &["step", "reason"],
     help: "Writes of the guard's own certificates by this replica, by what was done and why.",
-    example: r#"sum by (step, reason) (increase(upgrade_guard_certificate_rotations_total[1d]))"#,
+    example: "sum by (step, reason) (increase(upgrade_guard_certificate_rotations_total[1d]))",
 };
 pub(super) const CERTIFICATE_WRITE_ERRORS: Descriptor = Descriptor {
     name: "upgrade_guard_certificate_write_errors_total",
     kind: Kind::Counter,
     labels: &[],
     help: "Writes of the guard's own certificates that failed; they are made again.",
-    example: r#"sum(increase(upgrade_guard_certificate_write_errors_total[15m]))"#,
+    example: "sum(increase(upgrade_guard_certificate_write_errors_total[15m]))",
 };
 pub(super) const CA_BUNDLE_WRITES: Descriptor = Descriptor {
     name: "upgrade_guard_ca_bundle_writes_total",
     kind: Kind::Counter,
     labels: &["kind"],
     help: "Writes of the CA bundle into a webhook configuration by this replica: an install, a rotation, or a repair.",
-    example: r#"sum by (kind) (increase(upgrade_guard_ca_bundle_writes_total[1h]))"#,
+    example: "sum by (kind) (increase(upgrade_guard_ca_bundle_writes_total[1h]))",
 };
 pub(super) const CA_BUNDLE_TRUSTED: Descriptor = Descriptor {
     name: "upgrade_guard_ca_bundle_trusted",
     kind: Kind::Gauge,
     labels: &[],
     help: "1 while the webhook configurations trust the serving certificate, 0 while one does not or there is none.",
-    example: r#"min(upgrade_guard_ca_bundle_trusted)"#,
+    example: "min(upgrade_guard_ca_bundle_trusted)",
 };
 pub(super) const BUILD_INFO: Descriptor = Descriptor {
     name: "upgrade_guard_build_info",
     kind: Kind::Gauge,
     labels: &["version", "revision"],
     help: "Always 1; the labels tell which build this is.",
-    example: r#"count by (version, revision) (upgrade_guard_build_info)"#,
+    example: "count by (version, revision) (upgrade_guard_build_info)",
 };
 
 /// Every label there is.
