@@ -73,7 +73,7 @@ fn collect(folder: &Path, said: &mut String) {
         let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() {
             collect(&path, said);
-        } else if (name.ends_with(".snap") || name.ends_with(".rs"))
+        } else if path.extension().is_some_and(|extension| extension == "snap" || extension == "rs")
             && !name.starts_with("rules__")
             && name != "pages.rs"
         {

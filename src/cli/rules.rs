@@ -100,7 +100,7 @@ impl Article {
              for all rules.",
             self.code
         );
-        let parts = [self.mode.map_or(String::new(), |_| modes), self.page.soften.to_owned()];
+        let parts = [if self.mode.is_some() { modes } else { String::new() }, self.page.soften.to_owned()];
         parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ")
     }
 
@@ -125,7 +125,8 @@ fn page(article: &Article) -> String {
             let _ = writeln!(text, "  {:width$}{line}", if number == 0 { first } else { "" }, width = first.len());
         }
     };
-    let of_mode = article.mode.map_or("no rule, so it has no mode".to_owned(), |mode| format!("{mode} by default"));
+    let of_mode =
+        article.mode.map_or_else(|| "no rule, so it has no mode".to_owned(), |mode| format!("{mode} by default"));
     let _ = writeln!(text, "{} ({of_mode})", article.code);
     heading(&mut text, "DEMANDS");
     prose(&mut text, "", article.demands);

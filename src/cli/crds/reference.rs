@@ -90,7 +90,9 @@ fn section(text: &mut String, path: &str, schema: &JSONSchemaProps, levels: usiz
     let rules: Vec<&str> = rules(schema);
     if !rules.is_empty() {
         text.push('\n');
-        rules.iter().for_each(|rule| _ = writeln!(text, "- {}.", sentence(rule)));
+        for rule in rules {
+            let _ = writeln!(text, "- {}.", sentence(rule));
+        }
     }
     for (path, schema) in inner {
         section(text, &path, schema, levels - 1);
@@ -158,8 +160,9 @@ fn limits(field: &JSONSchemaProps) -> Option<String> {
 fn said(field: &JSONSchemaProps) -> String {
     let mut said = field.description.as_deref().map(in_cell).unwrap_or_default();
     let inner = match (&field.items, &field.additional_properties) {
-        (Some(JSONSchemaPropsOrArray::Schema(inner)), _) => Some(&**inner),
-        (_, Some(JSONSchemaPropsOrBool::Schema(inner))) => Some(&**inner),
+        (Some(JSONSchemaPropsOrArray::Schema(inner)), _) | (_, Some(JSONSchemaPropsOrBool::Schema(inner))) => {
+            Some(&**inner)
+        }
         _ => None,
     };
     for schema in [Some(field), inner].into_iter().flatten() {
@@ -176,7 +179,9 @@ fn said(field: &JSONSchemaProps) -> String {
     }
     // Those of an object are below its table.
     if field.properties.is_none() {
-        rules(field).iter().for_each(|rule| _ = write!(said, " {}.", sentence(rule)));
+        for rule in rules(field) {
+            let _ = write!(said, " {}.", sentence(rule));
+        }
     }
     if let Some(each) = inner.filter(|inner| inner.type_.as_deref() == Some("string")).and_then(limits) {
         let _ = write!(said, " Each has {each} characters.");

@@ -77,11 +77,15 @@ fn services(survey: &Survey, objects: &[Value], namespace: &str, add: &mut impl 
             };
             for (service, upstream) in &serving {
                 if let Some(what) = names_service(workload, container, service, namespace) {
-                    of.iter().for_each(|of| add(*of, *upstream, what.clone()));
+                    for of in &of {
+                        add(*of, *upstream, what.clone());
+                    }
                 }
             }
             for (upstream, what) in waits_for(survey, workload, container) {
-                of.iter().for_each(|of| add(*of, upstream, what.clone()));
+                for of in &of {
+                    add(*of, upstream, what.clone());
+                }
             }
         }
     }
@@ -97,8 +101,8 @@ fn serves(survey: &Survey, object: &Value) -> Option<(String, usize)> {
     let behind = survey.workloads.iter().filter(selects);
     // The first container that is a component is what a pod is there for.
     let main = behind.filter_map(|workload| {
-        let running = workload.containers.iter().filter(|container| !container.is_init);
-        running.filter_map(|container| survey.component_of(container)).next()
+        let mut running = workload.containers.iter().filter(|container| !container.is_init);
+        running.find_map(|container| survey.component_of(container))
     });
     let main: BTreeSet<usize> = main.collect();
     let component = main.first().copied().filter(|_| main.len() == 1)?;
@@ -172,14 +176,18 @@ fn waves(survey: &Survey, add: &mut impl FnMut(usize, usize, String)) {
         let [(lower, first), (higher, then)] = pair else { continue };
         for component in *then {
             let why = format!("sync-wave {lower} of Argo CD comes before its {higher}, and without one it is 0");
-            first.iter().for_each(|upstream| add(*component, *upstream, why.clone()));
+            for upstream in *first {
+                add(*component, *upstream, why.clone());
+            }
         }
     }
 }
 
+/// Namespace and name of an object of Flux.
+type Key = (String, String);
+
 /// Flux applies what an object depends on first.
 fn flux(survey: &Survey, objects: &[Value], add: &mut impl FnMut(usize, usize, String)) {
-    type Key = (String, String);
     for (kind, group) in FLUX {
         let mut holds: BTreeMap<Key, BTreeSet<usize>> = BTreeMap::new();
         for workload in &survey.workloads {
@@ -201,7 +209,9 @@ fn flux(survey: &Survey, objects: &[Value], add: &mut impl FnMut(usize, usize, S
                     Some(upstream) => {
                         let why = format!("{kind} {} of Flux depends on {}", own.1, key.1);
                         for component in components {
-                            upstream.iter().for_each(|upstream| add(*component, *upstream, why.clone()));
+                            for upstream in upstream {
+                                add(*component, *upstream, why.clone());
+                            }
                         }
                     }
                     None => next.extend(depends.get(&key).cloned().unwrap_or_default()),
@@ -212,7 +222,7 @@ fn flux(survey: &Survey, objects: &[Value], add: &mut impl FnMut(usize, usize, S
 }
 
 /// An object of Flux, by namespace and name, with what it depends on.
-fn depends_on(object: &Value, kind: &str, group: &str) -> Option<((String, String), Vec<(String, String)>)> {
+fn depends_on(object: &Value, kind: &str, group: &str) -> Option<(Key, Vec<Key>)> {
     let is_it = object.get("kind")?.as_str()? == kind && object.get("apiVersion")?.as_str()?.starts_with(group);
     is_it.then_some(())?;
     let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
