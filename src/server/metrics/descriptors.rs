@@ -16,7 +16,7 @@ pub struct Descriptor {
     pub labels: &'static [&'static str],
     /// One sentence for `# HELP`, with the unit where there is one.
     pub help: &'static str,
-    /// A PromQL query that is worth to know it by.
+    /// A query in `PromQL` that makes use of it.
     pub example: &'static str,
 }
 
