@@ -23,7 +23,9 @@ pub(crate) fn check(pages: &[Page]) -> (usize, Vec<String>) {
         };
         for block in &page.blocks {
             if block.language == "yaml" {
-                arguments_in(&block.text).into_iter().for_each(|arguments| tell(unreadable(&arguments, false)));
+                for arguments in arguments_in(&block.text) {
+                    tell(unreadable(&arguments, false));
+                }
                 continue;
             }
             for words in commands(&block.text) {
@@ -36,7 +38,9 @@ pub(crate) fn check(pages: &[Page]) -> (usize, Vec<String>) {
         }
         // In prose a command is mentioned, not typed: what it needs may be left out.
         for code in page.code.iter().filter(|code| code.starts_with("upgrade-guard ")) {
-            commands(code).iter().for_each(|words| tell(unreadable(&words[1..], true)));
+            for words in commands(code) {
+                tell(unreadable(&words[1..], true));
+            }
         }
     }
     (found, wrong)
@@ -78,7 +82,9 @@ fn missing(words: &[String]) -> Option<String> {
 fn arguments_in(yaml: &str) -> Vec<Vec<String>> {
     let Ok(documents) = serde_saphyr::from_multiple::<Value>(yaml) else { return vec![] };
     let mut found = Vec::new();
-    documents.iter().for_each(|document| containers(document, &mut found));
+    for document in &documents {
+        containers(document, &mut found);
+    }
     found
 }
 
@@ -92,7 +98,9 @@ fn containers(value: &Value, found: &mut Vec<Vec<String>>) {
         Value::Array(items) => items.iter().collect(),
         _ => vec![],
     };
-    below.into_iter().for_each(|value| containers(value, found));
+    for value in below {
+        containers(value, found);
+    }
 }
 
 /// The commands of a shell script, each as its words, without redirections, comments and assignments in front.
@@ -130,7 +138,6 @@ fn words_of(line: &str) -> Vec<String> {
     while let Some(c) = characters.next() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), c) => word.push(c),
             (None, '\'' | '"') => (quote, began) = (Some(c), true),
             (None, '#') if word.is_empty() && !began => break,
             (None, c) if c.is_whitespace() || matches!(c, '|' | ';' | '&') => {
@@ -143,7 +150,7 @@ fn words_of(line: &str) -> Vec<String> {
                     words.push(if twice { format!("{c}{c}") } else { c.to_string() });
                 }
             }
-            (None, c) => word.push(c),
+            (_, c) => word.push(c),
         }
     }
     if began || !word.is_empty() {

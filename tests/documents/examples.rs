@@ -33,10 +33,14 @@ pub(crate) fn check(pages: &[Page]) -> (usize, Vec<String>) {
                 }
             };
             for document in documents {
-                overrides(&document).iter().for_each(|problem| tell(problem));
+                for problem in overrides(&document) {
+                    tell(&problem);
+                }
                 if let Some(whole) = completed(document) {
                     found += 1;
-                    problems(whole).iter().for_each(|problem| tell(problem));
+                    for problem in problems(whole) {
+                        tell(&problem);
+                    }
                 }
             }
         }
