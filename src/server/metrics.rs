@@ -124,7 +124,11 @@ impl Metrics {
             ),
             certificate_write_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_WRITE_ERRORS))),
             ca_bundle_writes: register(&registry, IntCounterVec::new(opts(&CA_BUNDLE_WRITES), CA_BUNDLE_WRITES.labels)),
-            ca_bundle_trusted: register(&registry, IntGauge::with_opts(opts(&CA_BUNDLE_TRUSTED))),
+            ca_bundle_trusted: {
+                let trusted = register(&registry, IntGauge::with_opts(opts(&CA_BUNDLE_TRUSTED)));
+                trusted.set(1);
+                trusted
+            },
             components: BoundedNames::new(MAX_NAMES),
             kinds: BoundedNames::new(MAX_NAMES),
             registry,

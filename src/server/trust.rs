@@ -232,7 +232,13 @@ pub async fn watch(
             Ok(()) = swapped.changed() => {}
         }
         let verdict = live.borrow_and_update().judge(&serving.chain(), unix_now());
-        metrics.bundle_trusted(matches!(verdict, Verdict::Trusted(_)));
+        // What cannot be told raises no alarm: without a bundle of ours the API server goes by its own authorities.
+        let distrusted = match &verdict {
+            Verdict::Untrusted(_) | Verdict::NobodyCalls => true,
+            Verdict::NoBundle(_) => ours,
+            Verdict::Trusted(_) | Verdict::Unknown(_) | Verdict::Forbidden(_) => false,
+        };
+        metrics.bundle_trusted(!distrusted);
         if let Verdict::Trusted(until) = verdict {
             metrics.authority_not_after(until);
         }

@@ -276,7 +276,7 @@ pub(super) const CA_BUNDLE_TRUSTED: Descriptor = Descriptor {
     name: "upgrade_guard_ca_bundle_trusted",
     kind: Kind::Gauge,
     labels: &[],
-    help: "1 while the webhook configurations trust the serving certificate, 0 while one does not or there is none.",
+    help: "0 while a webhook configuration does not trust the serving certificate or there is none, else 1, also where it cannot be told.",
     example: "min(upgrade_guard_ca_bundle_trusted)",
 };
 pub(super) const BUILD_INFO: Descriptor = Descriptor {

@@ -164,10 +164,10 @@ fn no_text_holds_anything_of_a_key() {
 }
 
 /// Takes steps until there is nothing to do; tells what was written.
-fn settle(contents: Option<Contents>, remembered: Option<&Contents>, announced: bool, now: i64) -> Vec<Contents> {
+fn settle(contents: Option<&Contents>, remembered: Option<&Contents>, announced: bool, now: i64) -> Vec<Contents> {
     let mut written: Vec<Contents> = vec![];
     loop {
-        let current = written.last().or(contents.as_ref());
+        let current = written.last().or(contents);
         let step = decide(current, remembered, announced, &wanted(), now);
         let current = current.cloned().unwrap_or_default();
         match issue::contents(step, &current, remembered, &wanted(), now).expect("it can be made") {
@@ -256,7 +256,7 @@ proptest! {
         now in any_time(),
     ) {
         let before = reading(&contents.clone().unwrap_or_default(), now);
-        let written = settle(contents.clone(), remembered.as_ref(), announced, now);
+        let written = settle(contents.as_ref(), remembered.as_ref(), announced, now);
         let last = written.last().or(contents.as_ref()).expect("something stands there in the end");
         prop_assert!(reading(last, now).leaf.is_ok() && accepts(&last.bundle, &last.chain, now));
         prop_assert!(Pair::read(&last.chain, &last.key).is_ok());
@@ -302,7 +302,7 @@ proptest! {
                 (6, Some(there)) => there.next_key = rubbish(),
                 _ => {}
             }
-            for made in settle(stored.clone(), remembered.as_ref(), announced, now) {
+            for made in settle(stored.as_ref(), remembered.as_ref(), announced, now) {
                 leaves.push(made.chain.clone());
                 for leaf in &leaves {
                     prop_assert!(!still_valid(leaf, now) || accepts(&made.bundle, leaf, now), "a leaf that is still valid is not trusted");
