@@ -103,6 +103,7 @@ impl Cluster {
     }
 
     /// As [`Cluster::alone`], with an API server that notes in [`Cluster::audit_log`] what `policy` asks for.
+    #[allow(dead_code, reason = "for the tests of the chart and of its rights")]
     pub(crate) async fn audited(shape: Shape, policy: &Path) -> Result<Option<Self>> {
         if skipped() {
             return Ok(None);
@@ -196,6 +197,7 @@ impl Cluster {
     }
 
     /// What the API server has noted, an event a line.
+    #[allow(dead_code, reason = "for the tests of the chart and of its rights")]
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.folder().join("logs/audit.log")
     }
@@ -216,6 +218,7 @@ impl Cluster {
     }
 
     /// The file of `kubectl`, for what needs no cluster.
+    #[allow(dead_code, reason = "for the tests of the chart and of its rights")]
     pub(crate) fn kubectl_program() -> Result<PathBuf> {
         Ok(Programs::locate()?.path("kubectl").to_owned())
     }

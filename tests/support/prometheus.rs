@@ -1,4 +1,4 @@
-//! A real Prometheus for the tests, on 127.0.0.1, as the chart's ServiceMonitor would have it scrape.
+//! A real Prometheus for the tests, on 127.0.0.1, as the chart's `ServiceMonitor` would have it scrape.
 //!
 //! A shell stands between: it stops the server and clears its folder away when its own standard input ends, so they go
 //! whatever becomes of the test process: an end, a panic or a kill.
