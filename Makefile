@@ -21,6 +21,7 @@ test: ## Run all tests, among them those against a real Kubernetes (builds it on
 	@tests/postgres/install >/dev/null
 	@tests/postgres/alembic >/dev/null
 	@tests/postgres/pgbouncer >/dev/null
+	@tests/helm/install >/dev/null
 	INSTA_UPDATE=no $(CARGO) test --locked
 
 model: ## Check the admission protocol state by state, further than the tests do, and print how far (about 10 minutes).
@@ -43,7 +44,10 @@ $(CARGO_DENY):
 
 manifests: ## Write the manifests and pages that are generated from the code.
 	$(CARGO) run --locked --quiet -- crds --dir manifests/crds
+	$(CARGO) run --locked --quiet -- crds --dir charts/upgrade-guard/crds
 	$(CARGO) run --locked --quiet -- webhook > manifests/webhook.yaml
+	$(CARGO) run --locked --quiet -- webhook --helm > charts/upgrade-guard/templates/webhooks.yaml
+	charts/manifests
 	$(CARGO) run --locked --quiet -- rules --markdown > docs/rules.md
 	for engine in argocd flux helm; do $(CARGO) run --locked --quiet -- recipe $$engine $(RECIPE) --dir manifests/recipes/$$engine || exit 1; done
 	$(CARGO) run --locked --quiet -- crds checks --markdown > docs/crd-checks.md

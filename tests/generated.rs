@@ -27,8 +27,22 @@ fn the_crds_are_those_of_the_code() {
         );
     }
     let expected: BTreeSet<String> = documents.into_iter().map(|(name, _)| name).collect();
-    let there = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(there.collect::<BTreeSet<_>>(), expected, "files in manifests/crds");
+    for folder in ["manifests/crds", "charts/upgrade-guard/crds"] {
+        let there = std::fs::read_dir(in_repository(folder)).unwrap();
+        let there = there.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(there.collect::<BTreeSet<_>>(), expected, "files in {folder}");
+    }
+}
+
+#[test]
+fn the_chart_has_the_crds_and_the_version_of_the_code() {
+    for (name, yaml) in cli::crds::documents().unwrap() {
+        let path = format!("charts/upgrade-guard/crds/{name}");
+        assert!(read(&in_repository(&path)) == yaml, "{path} is not what the code says: run `make manifests`");
+    }
+    let chart: Value = serde_saphyr::from_str(&read(&in_repository("charts/upgrade-guard/Chart.yaml"))).unwrap();
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
@@ -65,11 +79,30 @@ fn the_page_of_migration_checks_is_that_of_the_table() {
 
 #[test]
 fn the_registration_is_what_the_program_prints() {
-    let printed = Command::new(env!("CARGO_BIN_EXE_upgrade-guard")).arg("webhook").output().unwrap();
-    assert!(
-        read(&in_repository("manifests/webhook.yaml")).as_bytes() == printed.stdout,
-        "manifests/webhook.yaml is not what the code says: run `cargo run -- webhook > manifests/webhook.yaml`"
-    );
+    for (path, options) in
+        [("manifests/webhook.yaml", &[][..]), ("charts/upgrade-guard/templates/webhooks.yaml", &["--helm"])]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_upgrade-guard"));
+        let printed = command.arg("webhook").args(options).output().unwrap();
+        assert!(
+            read(&in_repository(path)).as_bytes() == printed.stdout,
+            "{path} is not what the code says: run `make manifests`"
+        );
+    }
+}
+
+#[test]
+fn the_manifests_are_the_chart_without_helm() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = Command::new(in_repository("charts/manifests")).arg(folder.path()).output().unwrap();
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    assert_eq!(files_below(folder.path()), ["guard.yaml", "rbac.yaml"]);
+    for file in files_below(folder.path()) {
+        assert!(
+            read(&in_repository("manifests").join(&file)) == read(&folder.path().join(&file)),
+            "manifests/{file} is not what the chart says: run `make manifests`"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The registration of the two webhooks with the API server: what they are called for, and how narrowly.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
@@ -10,8 +12,10 @@ use kube::core::ObjectMeta;
 
 /// The name of both webhook configurations.
 pub const CONFIGURATION: &str = "upgrade-guard";
-/// The namespace of the guard itself, and its service's name.
+/// The namespace of the guard itself, where nobody says another.
 pub const NAMESPACE: &str = "upgrade-guard";
+/// The guard's service.
+const SERVICE: &str = "upgrade-guard";
 /// The path of the validating webhooks.
 pub const VALIDATE: &str = "/validate";
 /// The path of the mutating webhook.
@@ -36,11 +40,15 @@ oldObject == null
 /// Scaling up is never in question.
 const SCALED_DOWN: &str = "oldObject == null || object.spec.?replicas.orValue(0) < oldObject.spec.?replicas.orValue(0)";
 
+/// What a policy or a release says. Whatever only touches its metadata, such as the finalizers of a deletion, is never
+/// asked: it must go on when no guard answers.
+const SPEC_CHANGED: &str = "oldObject == null || object.?spec.orValue({}) != oldObject.?spec.orValue({})";
+
 /// Where the API server finds the guard.
 #[derive(Clone, Debug)]
 pub enum Endpoint {
-    /// The service `upgrade-guard` in the namespace of the same name.
-    Service,
+    /// The service `upgrade-guard` in this namespace.
+    Service(String),
     /// A URL such as `https://127.0.0.1:9443`, without a path.
     Url(String),
 }
@@ -52,11 +60,11 @@ impl Endpoint {
     pub fn client_config(&self, path: &str, ca_bundle: Option<&[u8]>) -> WebhookClientConfig {
         let ca_bundle = ca_bundle.map(|pem| ByteString(pem.to_vec()));
         match self {
-            Self::Service => WebhookClientConfig {
+            Self::Service(namespace) => WebhookClientConfig {
                 ca_bundle,
                 service: Some(ServiceReference {
-                    name: NAMESPACE.to_owned(),
-                    namespace: NAMESPACE.to_owned(),
+                    name: SERVICE.to_owned(),
+                    namespace: namespace.clone(),
                     path: Some(path.to_owned()),
                     port: Some(443),
                 }),
@@ -71,12 +79,12 @@ impl Endpoint {
     }
 }
 
-/// The mutating webhook, which holds rollouts, with this client configuration. It is called for what the validating one
-/// is called for, as far as that can be held.
+/// The mutating webhook, which holds rollouts, with this client configuration, for a guard in `namespace`. It is called
+/// for what the validating one is called for, as far as that can be held.
 #[must_use]
-pub fn mutating(client: &WebhookClientConfig) -> MutatingWebhookConfiguration {
+pub fn mutating(client: &WebhookClientConfig, namespace: &str) -> MutatingWebhookConfiguration {
     MutatingWebhookConfiguration {
-        metadata: ObjectMeta { name: Some(CONFIGURATION.to_owned()), ..ObjectMeta::default() },
+        metadata: metadata(),
         webhooks: Some(vec![MutatingWebhook {
             admission_review_versions: vec!["v1".to_owned()],
             client_config: client.clone(),
@@ -85,7 +93,7 @@ pub fn mutating(client: &WebhookClientConfig) -> MutatingWebhookConfiguration {
             match_conditions: Some(condition("version-pause-or-replicas-changed", WORKLOAD_CHANGED)),
             match_policy: Some("Equivalent".to_owned()),
             name: format!("hold.{}", crate::api::GROUP),
-            namespace_selector: Some(governable_namespaces()),
+            namespace_selector: Some(governable_namespaces(namespace)),
             // Another webhook may change the image after it.
             reinvocation_policy: Some("IfNeeded".to_owned()),
             rules: Some(vec![rule("apps", &["deployments", "statefulsets"], &["CREATE", "UPDATE"])]),
@@ -96,16 +104,16 @@ pub fn mutating(client: &WebhookClientConfig) -> MutatingWebhookConfiguration {
     }
 }
 
-/// The validating webhooks with this client configuration.
+/// The validating webhooks with this client configuration, for a guard in `namespace`.
 #[must_use]
-pub fn validating(client: &WebhookClientConfig) -> ValidatingWebhookConfiguration {
+pub fn validating(client: &WebhookClientConfig, namespace: &str) -> ValidatingWebhookConfiguration {
     let scale = ["deployments/scale", "statefulsets/scale"];
     ValidatingWebhookConfiguration {
-        metadata: ObjectMeta { name: Some(CONFIGURATION.to_owned()), ..ObjectMeta::default() },
+        metadata: metadata(),
         webhooks: Some(vec![
             ValidatingWebhook {
                 match_conditions: Some(condition("version-pause-or-replicas-changed", WORKLOAD_CHANGED)),
-                namespace_selector: Some(governable_namespaces()),
+                namespace_selector: Some(governable_namespaces(namespace)),
                 rules: Some(vec![
                     rule("apps", &["deployments", "statefulsets", "daemonsets"], &["CREATE", "UPDATE"]),
                     rule("argoproj.io", &["rollouts"], &["CREATE", "UPDATE"]),
@@ -115,7 +123,7 @@ pub fn validating(client: &WebhookClientConfig) -> ValidatingWebhookConfiguratio
             // When the guard is down an autoscaler must still be able to shrink.
             ValidatingWebhook {
                 match_conditions: Some(condition("scaled-down", SCALED_DOWN)),
-                namespace_selector: Some(governable_namespaces()),
+                namespace_selector: Some(governable_namespaces(namespace)),
                 rules: Some(vec![
                     rule("apps", &scale, &["UPDATE"]),
                     rule("argoproj.io", &["rollouts/scale"], &["UPDATE"]),
@@ -123,6 +131,7 @@ pub fn validating(client: &WebhookClientConfig) -> ValidatingWebhookConfiguratio
                 ..webhook("scale", "Ignore", client)
             },
             ValidatingWebhook {
+                match_conditions: Some(condition("spec-changed", SPEC_CHANGED)),
                 rules: Some(vec![rule(
                     crate::api::GROUP,
                     &["upgradepolicies", "platformreleases"],
@@ -132,6 +141,18 @@ pub fn validating(client: &WebhookClientConfig) -> ValidatingWebhookConfiguratio
             },
         ]),
     }
+}
+
+/// The name of both, and what marks all objects of the guard.
+fn metadata() -> ObjectMeta {
+    let labels = [
+        ("app.kubernetes.io/component", "guard"),
+        ("app.kubernetes.io/instance", CONFIGURATION),
+        ("app.kubernetes.io/name", CONFIGURATION),
+        ("app.kubernetes.io/version", env!("CARGO_PKG_VERSION")),
+    ];
+    let labels: BTreeMap<String, String> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    ObjectMeta { name: Some(CONFIGURATION.to_owned()), labels: Some(labels), ..ObjectMeta::default() }
 }
 
 fn webhook(name: &str, failure_policy: &str, client: &WebhookClientConfig) -> ValidatingWebhook {
@@ -163,12 +184,12 @@ fn condition(name: &str, expression: &str) -> Vec<MatchCondition> {
 }
 
 /// Every namespace but the control plane's and the guard's own, by the label that no user can change.
-fn governable_namespaces() -> LabelSelector {
+fn governable_namespaces(own: &str) -> LabelSelector {
     LabelSelector {
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: "kubernetes.io/metadata.name".to_owned(),
             operator: "NotIn".to_owned(),
-            values: Some(vec!["kube-system".to_owned(), NAMESPACE.to_owned()]),
+            values: Some(vec!["kube-system".to_owned(), own.to_owned()]),
         }]),
         match_labels: None,
     }

@@ -21,6 +21,7 @@ mod migrate;
 mod news;
 mod output;
 pub mod plan;
+mod preset;
 mod presync;
 mod reasons;
 pub mod recipe;
@@ -60,6 +61,7 @@ enum Command {
     Demo(demo::Args),
     Rules(rules::Args),
     Crds(crds::Args),
+    Preset(preset::Args),
     Recipe(recipe::Args),
     Install(install::Args),
     Webhook(webhook::Args),
@@ -113,6 +115,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args, out),
             Command::Rules(args) => rules::run(&args, out),
             Command::Crds(args) => crds::run(&args, out),
+            Command::Preset(args) => preset::run(&args, out),
             Command::Recipe(args) => recipe::run(&args, out),
             Command::Install(args) => install::run(&args, out),
             Command::Webhook(args) => webhook::run(&args, out),

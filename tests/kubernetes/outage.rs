@@ -297,7 +297,8 @@ async fn may_write(scene: &Scene<'_>, wanted: bool) -> Result<()> {
 
 /// A guard that registers itself in what `kubectl apply -f manifests/` left.
 async fn start(cluster: &Cluster) -> Result<Guard> {
-    install(cluster, &["manifests/crds/", "manifests/"]).await?;
+    let files = ["manifests/crds/", "manifests/namespace.yaml", "manifests/rbac.yaml", "manifests/webhook.yaml"];
+    install(cluster, &files).await?;
     Guard::start(cluster, Registration::ByGuard).await
 }
 

@@ -195,6 +195,11 @@ impl Cluster {
         self.programs.path(name)
     }
 
+    /// The file of `kubectl`, for what needs no cluster.
+    pub(crate) fn kubectl_program() -> Result<PathBuf> {
+        Ok(Programs::locate()?.path("kubectl").to_owned())
+    }
+
     /// Runs `kubectl` with something on its standard input: `&["apply", "-f", "-"]`.
     pub(crate) async fn kubectl_with(&self, args: &[&str], input: &str) -> Result<Output> {
         let mut process = tokio::process::Command::new(self.programs.path("kubectl"))

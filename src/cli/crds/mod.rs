@@ -12,13 +12,14 @@ use super::{Outcome, Output};
 use crate::api;
 use crate::cluster::files::{Found, Manifests, Source};
 
+mod apply;
 mod checks;
 mod diff;
 mod digest;
 
 pub use checks::markdown;
 
-/// Print the guard's own custom resource definitions, or write each to a file; compare others.
+/// Print the guard's own custom resource definitions, write each to a file or apply them; compare others.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -32,6 +33,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    Apply(apply::Args),
     Diff(diff::Args),
     Checks(checks::Args),
     Digest(digest::Args),
@@ -52,6 +54,7 @@ pub fn documents() -> anyhow::Result<Vec<(String, String)>> {
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     match &args.action {
+        Some(Action::Apply(args)) => return apply::run(args, out),
         Some(Action::Diff(args)) => return diff::run(args, out),
         Some(Action::Checks(args)) => return checks::run(args, out),
         Some(Action::Digest(args)) => return digest::run(args, out),
