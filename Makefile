@@ -9,7 +9,7 @@ CARGO_DENY := $(CACHE)/tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 RECIPE := --policy manifests/policies/stoa.yaml --image upgrade-guard:0.1.0 --release stoa-2.3 --crds-config-map stoa-crds --migrate-image ghcr.io/stoa-platform/control-plane-api:2.3.0 --database-secret stoa-control-plane-api-secrets
 export UPGRADE_GUARD_CACHE := $(CACHE)
 
-.PHONY: demo test model bench lint deny manifests
+.PHONY: demo test model image image-test bench lint deny manifests
 
 demo: ## Show the main job: an upgrade in the wrong and in the right order, without Kubernetes.
 	@echo "building (a few minutes the first time)" >&2
@@ -27,12 +27,19 @@ test: ## Run all tests, among them those against a real Kubernetes (builds it on
 model: ## Check the admission protocol state by state, further than the tests do, and print how far (about 10 minutes).
 	UPGRADE_GUARD_MODEL=full $(CARGO) test --locked --release --test model -- --nocapture --test-threads=1
 
-bench: ## Print figures and ratios against a baseline of the same run.
-	$(CARGO) bench --locked
+image: ## Build the image and its bill of materials into target/image, without a registry or a daemon.
+	image/build
+
+image-test: ## Look into the image that `make image` built, and run the program inside of it (as root).
+	$(CARGO) test --locked --test image
+
+bench: ## Print figures and ratios against a baseline of the same run, of the program as the image has it.
+	image/static $(CARGO) bench --locked
 
 lint: ## Check format and lints.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test image -- -D warnings
 
 deny: $(CARGO_DENY) ## Check licences, sources and bans; advisories are printed and fail nothing.
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
