@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 
 use super::{Outcome, Output};
-use crate::admission::{Admission, Cluster, Judged, Observer, register};
+use crate::admission::{Admission, Cluster, Judged, Observer};
 use crate::cluster::files::Source;
 use crate::cluster::fresh::{Calls, Fresh};
 use crate::cluster::index::SharedIndex;
@@ -30,6 +30,7 @@ use crate::server::readiness::{Gate, Readiness};
 use crate::server::shutdown::{Ended, Phases, signals};
 use crate::server::{Server, ServerOptions};
 
+mod certificates;
 mod cluster;
 mod controller;
 
@@ -49,22 +50,12 @@ pub struct Args {
     #[arg(long, default_value = "[::]:9080", env = "UPGRADE_GUARD_OPS_LISTEN")]
     ops_listen: SocketAddr,
 
-    /// The folder with tls.crt and tls.key; see 'upgrade-guard certs'. Changes are picked up.
-    #[arg(long, value_name = "DIR", env = "UPGRADE_GUARD_CERTS")]
-    certs: PathBuf,
+    #[command(flatten)]
+    certificates: certificates::Args,
 
     /// Read the cluster from manifests instead of from Kubernetes. They are read again for each review.
-    #[arg(long, value_name = "PATH", conflicts_with = "register")]
+    #[arg(long, value_name = "PATH")]
     cluster_from: Option<PathBuf>,
-
-    /// Write this URL and the CA bundle into the webhook configuration, for a guard outside of the cluster. Port 0
-    /// stands for the port of --listen.
-    #[arg(long, value_name = "URL")]
-    register: Option<String>,
-
-    /// The CA bundle for --register [default: ca.crt in the folder of --certs].
-    #[arg(long, value_name = "FILE", requires = "register")]
-    ca_file: Option<PathBuf>,
 
     /// A folder with the URLs of databases whose revision is read again and again, such as a mounted Secret: files named
     /// NAMESPACE or NAMESPACE.POLICY. A role that may read the table of revisions is enough.
@@ -118,7 +109,7 @@ fn start_log(format: LogFormat) {
 
 async fn serve(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Ended> {
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
-    let mut options = ServerOptions::new(args.listen, args.ops_listen, args.certs.clone());
+    let mut options = ServerOptions::new(args.listen, args.ops_listen, args.certificates.source());
     options.shutdown.propagation_delay = Duration::from_secs(args.leave_after);
     let server = Server::bind(options, readiness.clone(), metrics.clone()).await?;
     let signals = signals().context("cannot listen for signals")?;
@@ -129,7 +120,7 @@ async fn serve(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Ended> {
     let phases = server.phases();
     let parts = match &args.cluster_from {
         Some(path) => from_manifests(path, metrics)?,
-        None => from_kubernetes(args, server.https_address().port(), metrics, &readiness, &phases).await?,
+        None => from_kubernetes(args, &server, metrics, &readiness, &phases).await?,
     };
     let router = Admission::new(parts.cluster, parts.observer).router();
     let ended = tokio::select! {
@@ -169,7 +160,7 @@ fn with_port(url: &str, bound: u16) -> String {
 
 async fn from_kubernetes(
     args: &Args,
-    bound: u16,
+    server: &Server,
     metrics: Metrics,
     readiness: &Readiness,
     phases: &Phases,
@@ -179,11 +170,8 @@ async fn from_kubernetes(
     )?;
     config.read_timeout = Some(API_READ_TIMEOUT);
     let client = kube::Client::try_from(config).context("cannot set up the client for Kubernetes")?;
-    if let Some(url) = &args.register {
-        let url = with_port(url, bound);
-        let ca_file = args.ca_file.clone().unwrap_or_else(|| args.certs.join("ca.crt"));
-        tokio::spawn(phases.closing.clone().run_until_cancelled_owned(register::keep(client.clone(), url, ca_file)));
-    }
+    let own = (&client, controller::namespace(), server.https_address().port());
+    args.certificates.start(own, server.certificate(), (readiness, &metrics), phases);
     let gates = watch::kinds().map(|kind| (kind, WatchGate { gate: readiness.gate(kind), listed: false }));
     let index = SharedIndex::new();
     let lease = Duration::from_secs(args.lease_seconds);

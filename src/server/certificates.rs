@@ -20,6 +20,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tokio::sync::watch;
 use x509_parser::parse_x509_certificate;
 
 use super::{metrics::Metrics, readiness::Gate, tls};
@@ -97,9 +98,32 @@ pub enum Look {
 }
 
 /// The certificate in use, shared with the TLS configuration. Cloning gives another handle.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ServingCertificate {
     current: Arc<ArcSwapOption<Loaded>>,
+    /// Told at each change.
+    swapped: watch::Sender<()>,
+}
+
+/// Why a chain and a key cannot be served. Says nothing of the key, as parsers quote what they read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// The chain holds no certificate, or something that is none.
+    Chain(String),
+    /// The key is none.
+    Key,
+    /// They do not belong together.
+    Mismatch,
+}
+
+/// A chain with its key, as far as one can be served with the other.
+#[derive(Debug)]
+pub(super) struct Pair {
+    key: CertifiedKey,
+    /// From when on the leaf is valid, in Unix seconds.
+    pub(super) not_before: i64,
+    /// Until when the leaf is valid, in Unix seconds.
+    pub(super) not_after: i64,
 }
 
 /// A folder of certificates, and the certificate in use that it feeds.
@@ -146,7 +170,7 @@ impl CertificateFolder {
         let mut opened = Self {
             chain_file: folder.join(CERTIFICATE_FILE),
             key_file: folder.join(KEY_FILE),
-            serving: ServingCertificate { current: Arc::default() },
+            serving: ServingCertificate::default(),
             refused: None,
             complaint: None,
         };
@@ -177,19 +201,14 @@ impl CertificateFolder {
         if current.as_ref().is_some_and(|loaded| loaded.files == files) {
             return Ok(Look::Unchanged);
         }
-        let (key, not_after) = match self.parse(&files) {
-            Ok(parsed) => parsed,
-            Err(error) => {
+        let pair = match Pair::read(&files.chain, &files.key) {
+            Ok(pair) => pair,
+            Err(reason) => {
                 self.refused = Some(files);
-                return Err(error);
+                return Err(self.error(reason));
             }
         };
-        tracing::info!(not_after, chain = key.cert.len(), "serving certificate loaded");
-        if not_after <= unix_now() {
-            tracing::warn!(not_after, "the serving certificate has expired: clients will refuse it");
-        }
-        let loaded = Loaded { key: Arc::new(key), not_after, files };
-        self.serving.current.store(Some(Arc::new(loaded)));
+        self.serving.swap(pair, files);
         Ok(Look::Loaded)
     }
 
@@ -246,10 +265,24 @@ impl CertificateFolder {
         Ok(Files { chain, key })
     }
 
-    /// Gives the key with its chain, and when the leaf expires in Unix seconds.
-    fn parse(&self, files: &Files) -> Result<(CertifiedKey, i64), CertificateError> {
-        let bad_chain = |reason: String| CertificateError::Chain { file: self.chain_file.clone(), reason };
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&files.chain)
+    fn error(&self, reason: Unusable) -> CertificateError {
+        let (chain, key) = (self.chain_file.clone(), self.key_file.clone());
+        match reason {
+            Unusable::Chain(reason) => CertificateError::Chain { file: chain, reason },
+            Unusable::Key => CertificateError::Key { file: key },
+            Unusable::Mismatch => CertificateError::Mismatch { chain, key },
+        }
+    }
+}
+
+impl Pair {
+    /// Reads a chain, leaf first, and the key of the leaf, both PEM.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or they do not belong together.
+    pub(super) fn read(chain: &[u8], key: &[u8]) -> Result<Self, Unusable> {
+        let bad_chain = |reason: String| Unusable::Chain(reason);
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
             .map_err(|error| bad_chain(error.to_string()))?;
         for certificate in &chain {
@@ -257,18 +290,20 @@ impl CertificateFolder {
         }
         let leaf = chain.first().ok_or_else(|| bad_chain("no certificate in it".to_owned()))?;
         let (_, leaf) = parse_x509_certificate(leaf).map_err(|error| bad_chain(error.to_string()))?;
-        let not_after = leaf.validity().not_after.timestamp();
+        let (not_before, not_after) = (leaf.validity().not_before.timestamp(), leaf.validity().not_after.timestamp());
 
-        let bad_key = || CertificateError::Key { file: self.key_file.clone() };
-        let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|_quotes_the_file| bad_key())?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_quotes_the_file| Unusable::Key)?;
         let key = CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                CertificateError::Mismatch { chain: self.chain_file.clone(), key: self.key_file.clone() }
-            }
+            rustls::Error::InconsistentKeys(_) => Unusable::Mismatch,
             rustls::Error::InvalidCertificate(reason) => bad_chain(reason.to_string()),
-            _ => bad_key(),
+            _ => Unusable::Key,
         })?;
-        Ok((key, not_after))
+        Ok(Self { key, not_before, not_after })
+    }
+
+    /// The chain, leaf first.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
     }
 }
 
@@ -283,12 +318,42 @@ fn read_file(file: &Path) -> Result<Vec<u8>, CertificateError> {
     }
 }
 
-fn unix_now() -> i64 {
+/// The clock on the wall, in Unix seconds.
+pub(super) fn unix_now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 impl ServingCertificate {
+    /// Uses a chain and the key of its leaf, both PEM, from now on; does nothing when they are in use already.
+    ///
+    /// # Errors
+    /// They cannot be served; what is in use stays.
+    pub(super) fn serve(&self, chain: &[u8], key: &[u8]) -> Result<(), Unusable> {
+        let files = Files { chain: chain.to_vec(), key: key.to_vec() };
+        if self.current.load().as_ref().is_some_and(|loaded| loaded.files == files) {
+            return Ok(());
+        }
+        self.swap(Pair::read(chain, key)?, files);
+        Ok(())
+    }
+
+    fn swap(&self, pair: Pair, files: Files) {
+        let Pair { key, not_after, .. } = pair;
+        tracing::info!(not_after, chain = key.cert.len(), "serving certificate loaded");
+        if not_after <= unix_now() {
+            tracing::warn!(not_after, "the serving certificate has expired: clients will refuse it");
+        }
+        self.current.store(Some(Arc::new(Loaded { key: Arc::new(key), not_after, files })));
+        self.swapped.send_replace(());
+    }
+
+    /// Tells when the certificate in use is another.
+    #[must_use]
+    pub fn swapped(&self) -> watch::Receiver<()> {
+        self.swapped.subscribe()
+    }
+
     /// Gives when the certificate in use expires, in Unix seconds; nothing while none is loaded.
     #[must_use]
     pub fn not_after(&self) -> Option<i64> {

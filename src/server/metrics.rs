@@ -19,8 +19,9 @@ mod descriptors;
 mod installs;
 
 use descriptors::{
-    API_CALL_DURATION, API_CALLS, BUILD_INFO, CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, LEADER, LOST_RACES,
-    PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS, WATCH_ERRORS,
+    API_CALL_DURATION, API_CALLS, AUTHORITY_NOT_AFTER, BUILD_INFO, CA_BUNDLE_TRUSTED, CA_BUNDLE_WRITES,
+    CERTIFICATE_NOT_AFTER, CERTIFICATE_RELOAD_ERRORS, CERTIFICATE_ROTATIONS, CERTIFICATE_WRITE_ERRORS, LEADER,
+    LOST_RACES, PLATFORM_WRITES, RECONCILE_DURATION, RECONCILE_ERRORS, RECORDER_DROPPED, REVIEW_DURATION, REVIEWS, WATCH_ERRORS,
     WATCH_LAST_EVENT, WATCH_SYNCED,
 };
 pub use descriptors::{DESCRIPTORS, Descriptor, Kind, REVIEW_BUCKETS};
@@ -63,6 +64,11 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     certificate_not_after: IntGauge,
     certificate_reload_errors: IntCounter,
+    authority_not_after: IntGauge,
+    certificate_rotations: IntCounterVec,
+    certificate_write_errors: IntCounter,
+    ca_bundle_writes: IntCounterVec,
+    ca_bundle_trusted: IntGauge,
     api_calls: IntCounterVec,
     api_call_duration: HistogramVec,
     lost_races: IntCounter,
@@ -105,6 +111,14 @@ impl Metrics {
             watch_errors: register(&registry, IntCounterVec::new(opts(&WATCH_ERRORS), WATCH_ERRORS.labels)),
             certificate_not_after: register(&registry, IntGauge::with_opts(opts(&CERTIFICATE_NOT_AFTER))),
             certificate_reload_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_RELOAD_ERRORS))),
+            authority_not_after: register(&registry, IntGauge::with_opts(opts(&AUTHORITY_NOT_AFTER))),
+            certificate_rotations: register(
+                &registry,
+                IntCounterVec::new(opts(&CERTIFICATE_ROTATIONS), CERTIFICATE_ROTATIONS.labels),
+            ),
+            certificate_write_errors: register(&registry, IntCounter::with_opts(opts(&CERTIFICATE_WRITE_ERRORS))),
+            ca_bundle_writes: register(&registry, IntCounterVec::new(opts(&CA_BUNDLE_WRITES), CA_BUNDLE_WRITES.labels)),
+            ca_bundle_trusted: register(&registry, IntGauge::with_opts(opts(&CA_BUNDLE_TRUSTED))),
             components: BoundedNames::new(MAX_NAMES),
             kinds: BoundedNames::new(MAX_NAMES),
             registry,
@@ -149,6 +163,31 @@ impl Metrics {
     /// Counts a look at the certificate folder that found something unusable.
     pub fn certificate_reload_error(&self) {
         self.certificate_reload_errors.inc();
+    }
+
+    /// Sets when the authority expires by which the serving certificate is trusted, in Unix seconds.
+    pub fn authority_not_after(&self, unix_seconds: i64) {
+        self.authority_not_after.set(unix_seconds);
+    }
+
+    /// Counts a write of the guard's own certificates: what was done, and why.
+    pub fn certificate_rotation(&self, step: &'static str, reason: &'static str) {
+        self.certificate_rotations.with_label_values(&[step, reason]).inc();
+    }
+
+    /// Counts a write of the guard's own certificates that failed.
+    pub fn certificate_write_error(&self) {
+        self.certificate_write_errors.inc();
+    }
+
+    /// Counts a write of the CA bundle into the webhook configuration of this kind.
+    pub fn ca_bundle_write(&self, kind: &'static str) {
+        self.ca_bundle_writes.with_label_values(&[kind]).inc();
+    }
+
+    /// Says whether the live webhook configurations trust the serving certificate.
+    pub fn bundle_trusted(&self, trusted: bool) {
+        self.ca_bundle_trusted.set(i64::from(trusted));
     }
 
     /// Counts a call of the API server on the way of a review: `verb` as RBAC names it, for example `get` of `platforms`,
@@ -282,6 +321,8 @@ mod tests {
         metrics.watch_error("deployments.apps");
         metrics.certificate_not_after(1_900_000_000);
         metrics.certificate_reload_error();
+        metrics.certificate_rotation("new-leaf", "due");
+        metrics.ca_bundle_write("ValidatingWebhookConfiguration");
         metrics.api_call("get", "platforms", "ok", Duration::from_millis(3));
         metrics.leader(true);
         metrics.installs().set(&installs::tests::install("stoa", "2.3.0"));

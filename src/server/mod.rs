@@ -22,8 +22,10 @@ mod https;
 pub mod metrics;
 mod ops;
 pub mod readiness;
+pub mod selfsigned;
 pub mod shutdown;
 mod tls;
+pub mod trust;
 
 pub use self::connection::Limits;
 use self::{
@@ -58,6 +60,21 @@ pub enum ServerError {
     Tls(rustls::Error),
 }
 
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug)]
+pub enum Certificates {
+    /// A folder with `tls.crt` and `tls.key`, looked at again and again.
+    Folder(PathBuf),
+    /// Another part of the process feeds this handle, and holds the [`CERTIFICATE_GATE`].
+    Given(ServingCertificate),
+}
+
+impl From<PathBuf> for Certificates {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
 /// Where and how to serve.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -65,8 +82,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// The address for probes and metrics; port 0 takes a free one.
     pub ops_listen: SocketAddr,
-    /// The folder with `tls.crt` and `tls.key`.
-    pub certificates: PathBuf,
+    /// Where the serving certificate comes from.
+    pub certificates: Certificates,
     /// How often the folder is looked at.
     pub certificate_poll: Duration,
     /// What clients of the HTTPS port may take.
@@ -78,11 +95,11 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// Gives the defaults for these addresses and this folder.
     #[must_use]
-    pub fn new(listen: SocketAddr, ops_listen: SocketAddr, certificates: PathBuf) -> Self {
+    pub fn new(listen: SocketAddr, ops_listen: SocketAddr, certificates: impl Into<Certificates>) -> Self {
         Self {
             listen,
             ops_listen,
-            certificates,
+            certificates: certificates.into(),
             certificate_poll: POLL_INTERVAL,
             limits: Limits::HTTPS,
             shutdown: ShutdownOptions::default(),
@@ -97,8 +114,9 @@ pub struct Server {
     https: Bound,
     ops: Bound,
     tls: Arc<rustls::ServerConfig>,
-    certificates: CertificateFolder,
-    gate: Gate,
+    serving: ServingCertificate,
+    /// Where it comes from a folder.
+    folder: Option<(CertificateFolder, Gate)>,
     options: ServerOptions,
     readiness: Readiness,
     metrics: Metrics,
@@ -112,22 +130,28 @@ struct Bound {
 }
 
 impl Server {
-    /// Binds both ports, looks at the certificates and adds [`CERTIFICATE_GATE`] to `readiness`. A certificate that is
-    /// not there yet is waited for while serving.
+    /// Binds both ports, looks at the certificates and, if they are in a folder, adds [`CERTIFICATE_GATE`] to
+    /// `readiness`. A certificate that is not there yet is waited for while serving.
     ///
     /// # Errors
     /// A port cannot be bound, or the certificate folder is missing or holds something unusable.
     pub async fn bind(options: ServerOptions, readiness: Readiness, metrics: Metrics) -> Result<Self, ServerError> {
         let https = Bound::new(options.listen, "--listen").await?;
         let ops = Bound::new(options.ops_listen, "--ops-listen").await?;
-        let certificates = CertificateFolder::open(&options.certificates)?;
-        let tls = tls::server_config(Arc::new(certificates.serving())).map_err(ServerError::Tls)?;
+        let (serving, folder) = match &options.certificates {
+            Certificates::Folder(path) => {
+                let folder = CertificateFolder::open(path)?;
+                (folder.serving(), Some((folder, readiness.gate(CERTIFICATE_GATE))))
+            }
+            Certificates::Given(serving) => (serving.clone(), None),
+        };
+        let tls = tls::server_config(Arc::new(serving.clone())).map_err(ServerError::Tls)?;
         Ok(Self {
             https,
             ops,
             tls: Arc::new(tls),
-            certificates,
-            gate: readiness.gate(CERTIFICATE_GATE),
+            serving,
+            folder,
             options,
             readiness,
             metrics,
@@ -150,7 +174,7 @@ impl Server {
     /// Gives a handle to the certificate in use, for checks against what clients trust.
     #[must_use]
     pub fn certificate(&self) -> ServingCertificate {
-        self.certificates.serving()
+        self.serving.clone()
     }
 
     /// Gives the tokens that tell how far a shutdown has come, for the other parts of the process.
@@ -192,7 +216,11 @@ impl Server {
             ops_phases.aborted.cancel();
             ended
         };
-        let fresh = self.certificates.keep_fresh(self.options.certificate_poll, self.gate, self.metrics);
+        let fresh = async {
+            if let Some((folder, gate)) = self.folder {
+                folder.keep_fresh(self.options.certificate_poll, gate, self.metrics).await;
+            }
+        };
         let fresh = self.phases.aborted.run_until_cancelled(fresh);
         let (ended, (), (), _) = tokio::join!(stop, reviews, ops.serve(self.ops.listener), fresh);
         ended

@@ -82,7 +82,7 @@ fn identity() -> String {
 }
 
 /// The namespace that the guard runs in.
-fn namespace() -> String {
+pub(super) fn namespace() -> String {
     let stated = std::env::var("POD_NAMESPACE").ok();
     let stated = stated.or_else(|| std::fs::read_to_string(NAMESPACE_FILE).ok());
     let stated = stated.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());

@@ -173,6 +173,36 @@ pub(super) const CERTIFICATE_RELOAD_ERRORS: Descriptor = Descriptor {
     labels: &[],
     help: "Looks at the certificate folder that found something unusable; rises as long as it is there.",
 };
+pub(super) const AUTHORITY_NOT_AFTER: Descriptor = Descriptor {
+    name: "upgrade_guard_certificate_authority_not_after_timestamp_seconds",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Unix time at which the CA expires by which the API server trusts the serving certificate; 0 before it does.",
+};
+pub(super) const CERTIFICATE_ROTATIONS: Descriptor = Descriptor {
+    name: "upgrade_guard_certificate_rotations_total",
+    kind: Kind::Counter,
+    labels: &["step", "reason"],
+    help: "Writes of the guard's own certificates by this replica, by what was done and why.",
+};
+pub(super) const CERTIFICATE_WRITE_ERRORS: Descriptor = Descriptor {
+    name: "upgrade_guard_certificate_write_errors_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Writes of the guard's own certificates that failed; they are made again.",
+};
+pub(super) const CA_BUNDLE_WRITES: Descriptor = Descriptor {
+    name: "upgrade_guard_ca_bundle_writes_total",
+    kind: Kind::Counter,
+    labels: &["kind"],
+    help: "Writes of the CA bundle into a webhook configuration by this replica: an install, a rotation, or a repair.",
+};
+pub(super) const CA_BUNDLE_TRUSTED: Descriptor = Descriptor {
+    name: "upgrade_guard_ca_bundle_trusted",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "1 while the webhook configurations trust the serving certificate, 0 while one does not or there is none.",
+};
 pub(super) const BUILD_INFO: Descriptor = Descriptor {
     name: "upgrade_guard_build_info",
     kind: Kind::Gauge,
@@ -204,5 +234,10 @@ pub const DESCRIPTORS: &[Descriptor] = &[
     WATCH_ERRORS,
     CERTIFICATE_NOT_AFTER,
     CERTIFICATE_RELOAD_ERRORS,
+    AUTHORITY_NOT_AFTER,
+    CERTIFICATE_ROTATIONS,
+    CERTIFICATE_WRITE_ERRORS,
+    CA_BUNDLE_WRITES,
+    CA_BUNDLE_TRUSTED,
     BUILD_INFO,
 ];
