@@ -181,11 +181,13 @@ mod tests {
 
     #[test]
     fn only_what_can_pass_is_waited_for() {
-        let of = |code, message: &str| {
-            Meaning::of(&Error::Api(Status::failure(message, "Any").with_code(code).boxed()))
-        };
-        let webhook = "Internal error occurred: failed calling webhook \"policies.guard.gostoa.dev\": no endpoints available";
-        for (code, message) in [(500, webhook), (404, "page not found"), (429, "slow down"), (503, "starting"), (409, "x")] {
+        let of =
+            |code, message: &str| Meaning::of(&Error::Api(Status::failure(message, "Any").with_code(code).boxed()));
+        let webhook =
+            "Internal error occurred: failed calling webhook \"policies.guard.gostoa.dev\": no endpoints available";
+        for (code, message) in
+            [(500, webhook), (404, "page not found"), (429, "slow down"), (503, "starting"), (409, "x")]
+        {
             assert_eq!(of(code, message), Meaning::NotYet, "{code} {message}");
         }
         for (code, message) in [(403, "upgradepolicies is forbidden"), (401, "Unauthorized")] {

@@ -59,7 +59,7 @@ const RELEASE: &str = "namespace-of-the-release";
 fn by_values() -> [(String, &'static str, usize); 5] {
     let labels = format!(
         "  labels:\n    app.kubernetes.io/component: guard\n    app.kubernetes.io/instance: upgrade-guard\n    \
-         app.kubernetes.io/name: upgrade-guard\n    app.kubernetes.io/version: {}\n",
+         app.kubernetes.io/name: upgrade-guard\n    app.kubernetes.io/version: \"{}\"\n",
         env!("CARGO_PKG_VERSION")
     );
     [

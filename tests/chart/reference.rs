@@ -91,7 +91,9 @@ fn the_schema_knows_every_value_and_no_other() {
         others.contains(path) || shapes.iter().any(|shape| path.starts_with(shape))
     };
     let unknown: Vec<&String> = all.iter().filter(|path| !known.contains(*path)).collect();
-    let only_shapes = unknown.iter().all(|path| shapes.iter().any(|shape| format!("{path}.").starts_with(shape) || path.starts_with(shape)));
+    let only_shapes = unknown
+        .iter()
+        .all(|path| shapes.iter().any(|shape| format!("{path}.").starts_with(shape) || path.starts_with(shape)));
     assert!(only_shapes, "values.schema.json does not know {unknown:?}");
     let missing: Vec<&String> = known.iter().filter(|path| !covered(path, &all)).collect();
     assert!(missing.is_empty(), "values.yaml lacks {missing:?}");

@@ -78,7 +78,10 @@ fn the_webhooks_ask_about_no_namespace_that_they_must_not() {
                 }
                 let selector = &webhook["namespaceSelector"]["matchExpressions"][0];
                 assert_eq!(selector["values"], serde_json::json!(["kube-system", namespace, "legacy"]), "{name}");
-                assert_eq!((&selector["operator"], &selector["key"]), (&"NotIn".into(), &"kubernetes.io/metadata.name".into()));
+                assert_eq!(
+                    (&selector["operator"], &selector["key"]),
+                    (&"NotIn".into(), &"kubernetes.io/metadata.name".into())
+                );
             }
         }
         assert_eq!(asked, 4);

@@ -41,7 +41,7 @@ func (c *cluster) apiServerArgs() []string {
 			"--kubelet-client-key=" + keys + "/kubelet-client.key",
 		}
 	}
-	return append(reach,
+	args := append(reach,
 		"--etcd-servers="+c.etcd,
 		fmt.Sprintf("--secure-port=%d", c.apiPort),
 		"--tls-cert-file="+keys+"/apiserver.crt",
@@ -57,6 +57,11 @@ func (c *cluster) apiServerArgs() []string {
 		"--profiling=false",
 		"--v=1",
 	)
+	if c.options.audit != "" {
+		// In blocking mode, the default, an answer is sent when its line is written.
+		args = append(args, "--audit-policy-file="+c.options.audit, "--audit-log-path="+c.path("logs/audit.log"))
+	}
+	return args
 }
 
 func (c *cluster) controllerManagerArgs() []string {

@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-const upUsage = `usage: cluster up [--dir DIR] [--stages DIR] [--nodes N] [--without-controllers] [--program NAME=PATH]...
-       cluster up --node --tools DIR [--image ARCHIVE]... [--dir DIR] [--program NAME=PATH]...
+const upUsage = `usage: cluster up [--dir DIR] [--stages DIR] [--nodes N] [--without-controllers] [--audit-policy FILE]
+                  [--program NAME=PATH]...
+       cluster up --node --tools DIR [--image ARCHIVE]... [--dir DIR] [--audit-policy FILE] [--program NAME=PATH]...
 
 Starts a Kubernetes control plane on 127.0.0.1, prints one line of JSON when it is ready, and stops everything when
 its standard input ends. Commands, one a line on standard input: "restart NAME" (answered by a line of JSON).
@@ -32,6 +33,7 @@ type options struct {
 	stages   string
 	nodes    int
 	bare     bool
+	audit    string
 	programs map[string]string
 	// The next are for a real node: the folder of containerd and its like, archives of images, the node's cgroup.
 	node   bool
@@ -107,6 +109,7 @@ func parseOptions(args []string) (_ *options, err error) {
 		o.images = append(o.images, path)
 		return err
 	})
+	flags.StringVar(&o.audit, "audit-policy", "", "the API server's audit policy; what it notes is in logs/audit.log")
 	flags.Func("program", "NAME=PATH: take this program from elsewhere", func(value string) error {
 		name, path, found := strings.Cut(value, "=")
 		if !found {

@@ -102,18 +102,33 @@ impl Cluster {
         Self::start(shape).await.map(Some)
     }
 
+    /// As [`Cluster::alone`], with an API server that notes in [`Cluster::audit_log`] what `policy` asks for.
+    pub(crate) async fn audited(shape: Shape, policy: &Path) -> Result<Option<Self>> {
+        if skipped() {
+            return Ok(None);
+        }
+        Self::start_with(shape, Some(policy.to_owned())).await.map(Some)
+    }
+
     async fn start(shape: Shape) -> Result<Self> {
-        let cluster = tokio::task::spawn_blocking(move || Self::start_blocking(shape)).await??;
+        Self::start_with(shape, None).await
+    }
+
+    async fn start_with(shape: Shape, audit: Option<PathBuf>) -> Result<Self> {
+        let cluster = tokio::task::spawn_blocking(move || Self::start_blocking(shape, audit.as_deref())).await??;
         say(&format!("ready after {:.1} s: {}", cluster.report.seconds, cluster.report.server));
         Ok(cluster)
     }
 
-    fn start_blocking(shape: Shape) -> Result<Self> {
+    fn start_blocking(shape: Shape, audit: Option<&Path>) -> Result<Self> {
         let programs = Programs::locate()?;
         let mut command = Command::new(programs.path("cluster"));
         command.arg("up").arg("--stages").arg(source_folder().join("stages"));
         if shape == Shape::ApiServer {
             command.arg("--without-controllers");
+        }
+        if let Some(policy) = audit {
+            command.arg("--audit-policy").arg(policy);
         }
         for name in PROGRAMS {
             command.arg(format!("--program={name}={}", programs.path(name).display()));
@@ -178,6 +193,11 @@ impl Cluster {
     /// The folder of this run, with the logs of the programs under `logs/`.
     pub(crate) fn folder(&self) -> &Path {
         &self.report.dir
+    }
+
+    /// What the API server has noted, an event a line.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.folder().join("logs/audit.log")
     }
 
     /// The process ids, by name of the program, as of the start of the cluster.

@@ -79,7 +79,10 @@ pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> 
 fn own() -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = api::definitions()
         .into_iter()
-        .map(|definition| Wanted { definition, origin: concat!("upgrade-guard ", env!("CARGO_PKG_VERSION")).to_owned() })
+        .map(|definition| Wanted {
+            definition,
+            origin: concat!("upgrade-guard ", env!("CARGO_PKG_VERSION")).to_owned(),
+        })
         .collect();
     wanted.sort_by_key(|wanted| wanted.definition.name_any());
     wanted
