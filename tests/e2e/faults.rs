@@ -39,11 +39,20 @@ async fn refusing(world: &World) -> Result<()> {
     world.kubectl(&["-n", GUARD, "delete", "pod", &deleted, "--wait=false"]).await?.succeeded()?;
     for (name, user) in users {
         let tally = user.end(Until::Passed).await.with_context(|| format!("{name} 2.3.0 never passed"))?;
-        say(&format!("  {name}: refused {} times, not asked {} times, then admitted", tally.refused, tally.failed.len()));
+        say(&format!(
+            "  {name}: refused {} times, not asked {} times, then admitted",
+            tally.refused,
+            tally.failed.len()
+        ));
     }
     let platform = complete(world, NAMESPACE, "2.3.0").await?;
     let wrong = wrong.end(Until::Stopped).await?;
-    ensure!(wrong.passed == 0 && wrong.refused > 20, "what is never right: {} passed, {} refused", wrong.passed, wrong.refused);
+    ensure!(
+        wrong.passed == 0 && wrong.refused > 20,
+        "what is never right: {} passed, {} refused",
+        wrong.passed,
+        wrong.refused
+    );
     say(&format!("  a hop over a version: refused {} times, not asked {} times", wrong.refused, wrong.failed.len()));
     history(&platform, "2.2.0", "2.3.0")?;
     let states = observer.verdict()?;

@@ -31,7 +31,8 @@ pub(crate) async fn run(world: &World) -> Result<()> {
 /// The Deployments that are paused.
 pub(crate) async fn held(world: &World, namespace: &str) -> Result<Vec<String>> {
     let found = world.api::<Deployment>(namespace).list(&ListParams::default()).await?;
-    let held = found.items.iter().filter(|deployment| deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true)));
+    let held =
+        found.items.iter().filter(|deployment| deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true)));
     Ok(held.map(kube::ResourceExt::name_any).collect())
 }
 

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -239,7 +239,9 @@ async fn waited(world: &World) -> Result<()> {
         .await?
         .items
         .iter()
-        .flat_map(|pod| pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).cloned().collect::<Vec<_>>())
+        .flat_map(|pod| {
+            pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).cloned().collect::<Vec<_>>()
+        })
         .filter(|condition| condition.type_ == "Ready")
         .filter_map(|condition| condition.last_transition_time)
         .collect();
@@ -258,7 +260,8 @@ async fn recorded(world: &World, platform: &Platform) -> Result<()> {
     let status = serde_json::to_value(platform.status.as_ref().context("a status")?)?;
     let pods: Api<Pod> = world.api(NAMESPACE);
     let pod = pods.list(&ListParams::default().labels("app=control-plane-api")).await?.items.into_iter().next();
-    let image = pod.context("a pod of the API")?.status.and_then(|status| status.container_statuses).context("statuses")?;
+    let image =
+        pod.context("a pod of the API")?.status.and_then(|status| status.container_statuses).context("statuses")?;
     let digest = image.first().and_then(|status| status.image_id.split_once('@')).context("a digest")?.1.to_owned();
     let database = &status["database"];
     let migration = &database["migrations"][0];

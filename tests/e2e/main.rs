@@ -11,9 +11,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 
 #[path = "../support/alembic.rs"]
 #[allow(dead_code, reason = "only the folder of programs is wanted")]
@@ -40,16 +40,16 @@ use world::World;
 /// A scene, and how it is called on the command line.
 struct Scene {
     name: &'static str,
-    run: for<'a> fn(&'a World) -> BoxFuture<'a, Result<()>>,
+    run: for<'a> fn(&'a World) -> LocalBoxFuture<'a, Result<()>>,
 }
 
 /// In this order: the last one takes the guard away.
 const SCENES: [Scene; 5] = [
-    Scene { name: "order", run: |world| order::run(world).boxed() },
-    Scene { name: "hold", run: |world| hold::run(world).boxed() },
-    Scene { name: "hook", run: |world| hook::run(world).boxed() },
-    Scene { name: "faults", run: |world| faults::run(world).boxed() },
-    Scene { name: "replace", run: |world| replace::run(world).boxed() },
+    Scene { name: "order", run: |world| order::run(world).boxed_local() },
+    Scene { name: "hold", run: |world| hold::run(world).boxed_local() },
+    Scene { name: "hook", run: |world| hook::run(world).boxed_local() },
+    Scene { name: "faults", run: |world| faults::run(world).boxed_local() },
+    Scene { name: "replace", run: |world| replace::run(world).boxed_local() },
 ];
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("FAILED: {error:?}"));
+            say(&format!("FAILED: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -74,7 +74,10 @@ fn play(node: node::Inside, wanted: &[String]) -> Result<()> {
     runtime.block_on(async {
         let began = Instant::now();
         let world = World::open(node).await?;
-        world.install().await.context("the chart could not be installed")?;
+        if let Err(error) = world.install().await {
+            world.explain().await;
+            return Err(error.context("the chart could not be installed"));
+        }
         say(&format!("the guard is installed ({:.1} s)", began.elapsed().as_secs_f32()));
         for scene in &SCENES {
             if !wanted.is_empty() && !wanted.iter().any(|name| scene.name.contains(name.as_str())) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -83,7 +83,10 @@ fn answer(output: &mut impl std::io::BufRead) -> Result<serde_json::Value> {
 
 /// Starts a node, runs this program again in its network, and looks that nothing is left at the end.
 pub(crate) fn start_and_enter() -> Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), "needs root: it makes namespaces, mounts and cgroups for a real node");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "needs root: it makes namespaces, mounts and cgroups for a real node"
+    );
     let began = Instant::now();
     let image = in_repository(IMAGE);
     ensure!(image.is_file(), "there is no {IMAGE}: run 'make image', or 'make e2e', which does");
@@ -113,7 +116,11 @@ pub(crate) fn start_and_enter() -> Result<()> {
     let stopping = Instant::now();
     drop(input);
     let stopped = supervisor.wait()?;
-    say(&format!("the node is gone ({:.1} s); {:.0} s in all", stopping.elapsed().as_secs_f32(), began.elapsed().as_secs_f32()));
+    say(&format!(
+        "the node is gone ({:.1} s); {:.0} s in all",
+        stopping.elapsed().as_secs_f32(),
+        began.elapsed().as_secs_f32()
+    ));
     ensure!(played.success(), "a scene failed: {played}");
     ensure!(stopped.success(), "the supervisor ended with {stopped}");
     nothing_is_left(&given.dir, &before)
@@ -179,7 +186,9 @@ fn nothing_is_left(dir: &Path, before: &[String]) -> Result<()> {
     let new: Vec<String> = traces()?.into_iter().filter(|trace| !before.contains(trace)).collect();
     let ours: Vec<&String> = new
         .iter()
-        .filter(|trace| ["upgrade-guard-node-", "kubepods", "cni", "veth", "k8s.io"].iter().any(|name| trace.contains(name)))
+        .filter(|trace| {
+            ["upgrade-guard-node-", "kubepods", "cni", "veth", "k8s.io"].iter().any(|name| trace.contains(name))
+        })
         .collect();
     ensure!(ours.is_empty(), "left behind: {ours:?}");
     let began = Instant::now();

@@ -66,12 +66,12 @@ impl Observer {
 
     /// Ends, with the states in which something was wrong as an error, and the number of states.
     pub(crate) fn verdict(self) -> Result<usize> {
+        ensure!(!self.task.is_finished(), "the observer ended by itself");
         self.task.abort();
         let log = self.log.lock();
         let wrong = log.states.iter().filter(|(_, problems)| !problems.is_empty());
         let told: Vec<String> = wrong.map(|(state, problems)| format!("{state}: {}", problems.join("; "))).collect();
         ensure!(told.is_empty(), "what ran was against the rules:\n{}", told.join("\n"));
-        ensure!(!self.task.is_finished(), "the observer ended by itself");
         Ok(log.states.len())
     }
 }
@@ -119,8 +119,10 @@ fn read(pod: &Pod) -> Result<Option<Seen>> {
 fn note(log: &Mutex<Log>, pods: &[Seen]) {
     let mut sorted = pods.to_vec();
     sorted.sort();
-    let state: Vec<String> =
-        sorted.iter().map(|pod| format!("{} 2.{}{}", pod.component, pod.minor, if pod.ready { "" } else { "?" })).collect();
+    let state: Vec<String> = sorted
+        .iter()
+        .map(|pod| format!("{} 2.{}{}", pod.component, pod.minor, if pod.ready { "" } else { "?" }))
+        .collect();
     let mut log = log.lock();
     log.versions.extend(pods.iter().map(|pod| (pod.component.clone(), pod.minor)));
     log.states.push((state.join(", "), judge(&sorted)));
@@ -128,19 +130,23 @@ fn note(log: &Mutex<Log>, pods: &[Seen]) {
 
 /// The rules of the toy platform, by hand: who comes after whom, and who works with whom.
 fn judge(pods: &[Seen]) -> Vec<String> {
-    let of = |component: &str| pods.iter().filter(move |pod| pod.component == component).map(|pod| pod.minor);
+    let minors = |component: &str| -> Vec<u32> {
+        pods.iter().filter(|pod| pod.component == component).map(|pod| pod.minor).collect()
+    };
+    let oldest = |component: &str| minors(component).into_iter().min();
+    let newest = |component: &str| minors(component).into_iter().max();
     let mut wrong = Vec::new();
     for (component, upstream) in
         [("stoa-gateway", "control-plane-api"), ("control-plane-ui", "stoa-gateway"), ("portal", "stoa-gateway")]
     {
         // ORDER: a new one is there only when no older one of what it comes after is.
-        if let (Some(newest), Some(oldest)) = (of(component).max(), of(upstream).min())
+        if let (Some(newest), Some(oldest)) = (newest(component), oldest(upstream))
             && newest > oldest
         {
             wrong.push(format!("ORDER: {component} 2.{newest} runs beside {upstream} 2.{oldest}"));
         }
         // SKEW: at most one minor version behind the API.
-        if let (Some(oldest), Some(newest)) = (of(component).min(), of("control-plane-api").max())
+        if let (Some(oldest), Some(newest)) = (oldest(component), newest("control-plane-api"))
             && newest > oldest + 1
         {
             wrong.push(format!("SKEW: {component} 2.{oldest} runs beside control-plane-api 2.{newest}"));

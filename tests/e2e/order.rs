@@ -30,8 +30,14 @@ pub(crate) async fn run(world: &World) -> Result<()> {
     completed(world, "2.2.0").await?;
     let observer = Observer::start(world, NAMESPACE).await?;
 
-    refused(world, "stoa-gateway", "2.3.0", "[UG-ORDER] stoa-gateway 2.2.0 -> 2.3.0 must wait for control-plane-api 2.3.0").await?;
-    refused(world, "portal", "2.3.0", "[UG-ORDER] portal 2.2.0 -> 2.3.0 must wait for stoa-gateway 2.3.0").await?;
+    refused(
+        world,
+        "stoa-gateway",
+        "2.3.0",
+        "[UG-ORDER] stoa-gateway 2.2.0 -> 2.3.0 must wait for control-plane-api 2.3.0",
+    )
+    .await?;
+    refused(world, "portal", "2.3.0", "[UG-ORDER] must wait for stoa-gateway 2.3.0").await?;
     refused(world, "control-plane-api", "2.4.0", "[UG-HOP] control-plane-api 2.2.0 -> 2.4.0").await?;
 
     world.set_image(NAMESPACE, "control-plane-api", "2.3.0").await?.succeeded()?;

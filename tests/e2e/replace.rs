@@ -24,8 +24,9 @@ pub(crate) async fn run(world: &World) -> Result<()> {
 async fn upgraded(world: &World) -> Result<()> {
     let before: Vec<_> = world.guards().await?.iter().map(kube::ResourceExt::name_any).collect();
     // Refused by a rule, refused because it has to wait, admitted without a change.
-    let users = [("control-plane-api", "2.4.0", false), ("stoa-gateway", "2.3.0", false), ("control-plane-api", "2.3.0", true)]
-        .map(|(name, version, dry)| User::of_image(world, NAMESPACE, (name, version), Until::Stopped, dry));
+    let users =
+        [("control-plane-api", "2.4.0", false), ("stoa-gateway", "2.3.0", false), ("control-plane-api", "2.3.0", true)]
+            .map(|(name, version, dry)| User::of_image(world, NAMESPACE, (name, version), Until::Stopped, dry));
     let chart = in_repository("charts/upgrade-guard").display().to_string();
     let args = ["upgrade", GUARD, &chart, "--namespace", GUARD, "--reuse-values", "--wait", "--timeout", "3m"];
     world.helm(&[&args[..], &["--set", "podAnnotations.again=yes"]].concat()).await?;

@@ -59,28 +59,22 @@ impl User {
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
                 let said = api.patch(&name, &params, &Patch::Strategic(&patch)).await;
-                let mut tally = own.lock();
-                match said {
-                    Ok(_) => tally.passed += 1,
-                    Err(kube::Error::Api(status)) if status.message.contains("[UG-") && !unasked(&status.message) => {
-                        tally.refused += 1;
+                let passed = {
+                    let mut tally = own.lock();
+                    match said {
+                        Ok(_) => tally.passed += 1,
+                        Err(kube::Error::Api(status)) if judged(&status.message) => tally.refused += 1,
+                        Err(error) => tally.failed.push(error.to_string()),
                     }
-                    Err(error) => tally.failed.push(error.to_string()),
-                }
-                let done = until == Until::Passed && tally.passed > 0;
-                drop(tally);
-                if done {
+                    tally.passed > 0
+                };
+                if passed && until == Until::Passed {
                     return;
                 }
                 tokio::time::sleep(BETWEEN).await;
             }
         });
         Self { tally, stop, task }
-    }
-
-    /// What became of the requests so far.
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally.lock().clone()
     }
 
     /// Waits until it has stopped: by itself where it was to stop when it passed, else it is told to.
@@ -94,7 +88,7 @@ impl User {
     }
 }
 
-/// A refusal that is no verdict: the guard could not find out.
-fn unasked(message: &str) -> bool {
-    message.contains("[UG-UNAVAILABLE]") || message.contains("failed calling webhook")
+/// A refusal by a rule; else the guard could not find out, or could not be asked.
+fn judged(message: &str) -> bool {
+    message.contains("[UG-") && !message.contains("[UG-UNAVAILABLE]") && !message.contains("failed calling webhook")
 }

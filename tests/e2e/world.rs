@@ -15,7 +15,6 @@ use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
-use upgrade_guard::api::Platform;
 
 use crate::node::{Inside, in_repository};
 use crate::say;
@@ -122,7 +121,8 @@ impl World {
     /// Installs the chart as it is delivered; only the log says more.
     pub(crate) async fn install(&self) -> Result<()> {
         let chart = in_repository("charts/upgrade-guard").display().to_string();
-        let args = ["install", NAMESPACE, &chart, "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout"];
+        let args =
+            ["install", NAMESPACE, &chart, "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout"];
         let values = ["3m", "--set", "presets.stoa.enabled=true", "--set", "log.level=info\\,upgrade_guard=debug"];
         self.helm(&[&args[..], &values].concat()).await.map(drop)
     }
@@ -186,11 +186,6 @@ impl World {
         let what = "the kubelet to notice";
         wait_for::<Pod>(&self.api(NAMESPACE), &pod.name_any(), what, |pod| self::restarts(pod) > restarts).await?;
         Ok(())
-    }
-
-    /// The Platform of an install.
-    pub(crate) async fn platform(&self, namespace: &str, name: &str) -> Result<Platform> {
-        Ok(self.api(namespace).get(name).await?)
     }
 
     /// What a URL of the cluster answers.
