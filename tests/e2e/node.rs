@@ -55,6 +55,8 @@ pub(crate) fn inside() -> Result<Option<Inside>> {
     let routes = std::fs::read_to_string("/proc/net/route")?;
     let out = routes.lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"));
     ensure!(!out, "there is a route out of here: this is not the node's network\n{routes}");
+    // Killed, the one outside takes this one along, and the node goes.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let given: Given = serde_json::from_str(given.to_str().context("text")?)?;
     let input = OpenOptions::new().write(true).open(&given.control).context("the supervisor's input")?;
     Ok(Some(Inside { given, control: Mutex::new((input, BufReader::new(std::io::stdin()))) }))
