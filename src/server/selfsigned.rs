@@ -23,7 +23,7 @@
 //!    what signed it (they are cut to that), so nothing that it signed is valid anywhere then: a replica that still
 //!    served such a leaf could not be trusted under any bundle. That needs no word between replicas and no memory. Its
 //!    key is gone from step 3 on. Its part of the bundle costs some hundred bytes for a third of its life, which is what
-//!    others (OpenShift's service CA, Kyverno) keep expired authorities for too.
+//!    others (the service CA of `OpenShift`, Kyverno) keep expired authorities for too.
 //!
 //! When nothing else is left, as when the authority has expired while all replicas were down, it is made anew at once:
 //! what is served is of no use then in any case.
@@ -114,7 +114,10 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("names", &self.names).field("lifetimes", &self.lifetimes).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("names", &self.names)
+            .field("lifetimes", &self.lifetimes)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{CertificateError, RootCertStore};
 use rustls::client::{WebPkiServerVerifier, danger::ServerCertVerifier as _};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
+use rustls::{CertificateError, RootCertStore};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use x509_parser::parse_x509_certificate;
@@ -200,10 +200,7 @@ fn verify(
     for name in names {
         let name = ServerName::try_from(name.as_str()).map_err(Distrust::because)?;
         verifier.verify_server_cert(leaf, intermediates, &name, &[], now).map_err(|error| Distrust {
-            names: matches!(
-                error,
-                rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })
-            ),
+            names: matches!(error, rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })),
             text: error.to_string(),
         })?;
     }

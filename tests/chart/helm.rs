@@ -44,7 +44,7 @@ pub(crate) fn helm<S: AsRef<OsStr>>(kubeconfig: Option<&Path>, arguments: &[S]) 
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(program());
     command.args(arguments).env_clear().env("HOME", home.path()).stdin(Stdio::null());
-    command.env("KUBECONFIG", kubeconfig.unwrap_or(Path::new("/dev/null")));
+    command.env("KUBECONFIG", kubeconfig.unwrap_or_else(|| Path::new("/dev/null")));
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }

@@ -53,7 +53,7 @@ async fn what_a_pod_may_not_be_would_be_noticed() -> Result<()> {
     // A warning stands for what the namespace would not let run, a fault of the text for what is no field.
     for (good, bad, told) in [
         ("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", "would violate PodSecurity"),
-        ("revisionHistoryLimit: 3", "revisionHistory: 3", "unknown field"),
+        ("revisionHistoryLimit: 3", "revisionHistory: 3", "field not declared in schema"),
         ("oldObject == null", "oldObject = null", "compilation failed"),
     ] {
         let text = rendered(&[]);

@@ -49,9 +49,14 @@ pub(crate) fn done_by(account: &str, log: &Path) -> Result<Done> {
             done.forbidden.insert(format!("{right} {} {}", of("namespace"), of("name")));
             continue;
         }
-        let used = done.used.entry(right).or_default();
-        used.namespaces.insert(of("namespace").to_owned());
-        used.names.insert(of("name").to_owned());
+        // An apply of what is not there is a patch that creates, and the API server asks for both rights.
+        let creates = verb == "patch" && event["responseStatus"]["code"] == 201;
+        let also = creates.then(|| right.replacen("patch", "create", 1));
+        for right in [right].into_iter().chain(also) {
+            let used = done.used.entry(right).or_default();
+            used.namespaces.insert(of("namespace").to_owned());
+            used.names.insert(of("name").to_owned());
+        }
     }
     Ok(done)
 }

@@ -22,10 +22,16 @@ use crate::server::{CERTIFICATE_GATE, Certificates};
 const AUTHORITY_FILE: &str = "ca.crt";
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// The folder with tls.crt and tls.key, such as a mounted Secret; see 'upgrade-guard certs'. Changes are picked up.
-    #[arg(long, value_name = "DIR", env = "UPGRADE_GUARD_CERTS", required_unless_present = "self_signed",
-        conflicts_with = "self_signed")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "UPGRADE_GUARD_CERTS",
+        required_unless_present = "self_signed",
+        conflicts_with = "self_signed"
+    )]
     certs: Option<PathBuf>,
 
     /// Make and renew certificates, with an own CA, in the Secret upgrade-guard-tls of the guard's namespace, and keep
@@ -53,9 +59,18 @@ pub(super) struct Args {
 
     /// How many seconds the own CA and the leaf live, how long a new CA must be known before it signs, and how long an
     /// expired one stays trusted, for tests.
-    #[arg(long, value_name = "SECONDS", value_delimiter = ',', num_args = 4, hide = true, requires = "self_signed",
-        value_parser = clap::value_parser!(u32).range(1..))]
-    lifetimes: Option<Vec<u32>>,
+    #[arg(long, value_name = "SECONDS,SECONDS,SECONDS,SECONDS", hide = true, requires = "self_signed",
+        value_parser = lifetimes)]
+    lifetimes: Option<(Lifetimes, Duration)>,
+}
+
+fn lifetimes(text: &str) -> Result<(Lifetimes, Duration), String> {
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
+    let [authority, leaf, settle, skew] = numbers.as_deref().map_err(ToString::to_string)? else {
+        return Err("four numbers of seconds are needed".to_owned());
+    };
+    let [authority, leaf, skew] = [authority, leaf, skew].map(|seconds| i64::from(*seconds));
+    Ok((Lifetimes { authority, leaf, skew }, Duration::from_secs(u64::from(*settle))))
 }
 
 impl Args {
@@ -100,10 +115,8 @@ impl Args {
 
     fn options(&self, namespace: String) -> Options {
         let mut options = Options::new(namespace, &self.names);
-        if let Some([authority, leaf, settle, skew]) = self.lifetimes.as_deref() {
-            let [authority, leaf, skew] = [authority, leaf, skew].map(|seconds| i64::from(*seconds));
-            options.lifetimes = Lifetimes { authority, leaf, skew };
-            options.settle = Duration::from_secs(u64::from(*settle));
+        if let Some((lifetimes, settle)) = self.lifetimes {
+            (options.lifetimes, options.settle) = (lifetimes, settle);
         }
         options
     }

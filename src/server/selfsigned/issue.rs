@@ -69,12 +69,7 @@ pub(super) fn contents(
 }
 
 /// Signs a leaf with the key of `authority`, which stands in `made` by now.
-fn sign(
-    made: &mut Contents,
-    authority: Option<&Authority>,
-    wanted: &Wanted<'_>,
-    now: i64,
-) -> Result<(), rcgen::Error> {
+fn sign(made: &mut Contents, authority: Option<&Authority>, wanted: &Wanted<'_>, now: i64) -> Result<(), rcgen::Error> {
     let signs = authority.and_then(|authority| Some((authority.not_after, read_key(&made.authority_key)?)));
     let Some((end, key)) = signs else { return Err(rcgen::Error::CouldNotParseKeyPair) };
     let issuer = Issuer::new(authority_params(), key);

@@ -229,7 +229,11 @@ impl SelfSigned {
         if reason.is_expected() {
             tracing::info!(step, reason = reason_text, "the guard's certificates are renewed");
         } else {
-            tracing::warn!(step, reason = reason_text, "the Secret {SECRET} could not be used as it was and is repaired");
+            tracing::warn!(
+                step,
+                reason = reason_text,
+                "the Secret {SECRET} could not be used as it was and is repaired"
+            );
         }
     }
 

@@ -124,7 +124,7 @@ fn authorities(bundle: &[u8], skew: i64, now: i64) -> (Vec<Authority>, Option<Re
     }
     let written: String = kept.iter().map(|authority| authority.pem.as_str()).collect();
     // Comments, other newlines, a certificate twice: harmless, and yet not what was written.
-    let untidy = untidy.or((written.as_bytes() != bundle).then_some(Reason::Unreadable));
+    let untidy = untidy.or_else(|| (written.as_bytes() != bundle).then_some(Reason::Unreadable));
     (kept, untidy)
 }
 
