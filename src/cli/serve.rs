@@ -51,7 +51,7 @@ pub struct Args {
     ops_listen: SocketAddr,
 
     #[command(flatten)]
-    certificates: certificates::Args,
+    certificates: certificates::Flags,
 
     /// Read the cluster from manifests instead of from Kubernetes. They are read again for each review.
     #[arg(long, value_name = "PATH")]

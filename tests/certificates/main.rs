@@ -7,6 +7,7 @@ mod support;
 
 mod clock;
 mod damage;
+mod folder;
 mod forwarder;
 mod load;
 mod rotation;

@@ -81,8 +81,8 @@ impl Scene {
     /// wait, and the time after the end, in seconds.
     pub(crate) async fn launch(&self, lifetimes: &str) -> Result<Guard> {
         let url = self.url();
-        let args = ["--name", "127.0.0.1", "--register", &url, "--lifetimes", lifetimes].map(str::to_owned);
-        Guard::self_signed(&self.cluster, &args).await
+        let args = ["--self-signed", "--name", "127.0.0.1", "--register", &url, "--lifetimes", lifetimes];
+        Guard::launch(&self.cluster, &args.map(str::to_owned)).await
     }
 
     /// Two replicas that start at the same time; waits until both are ready, and leads connections to them.

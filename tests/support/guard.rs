@@ -90,15 +90,14 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Starts a guard that makes its own certificates, with more arguments of `serve`; waits for nothing.
+    /// Starts a guard with these arguments of `serve`, among them where it has its certificates from; waits for nothing.
     #[allow(dead_code, reason = "only the tests of certificates start some")]
-    pub(crate) async fn self_signed(cluster: &Cluster, args: &[String]) -> Result<Self> {
+    pub(crate) async fn launch(cluster: &Cluster, args: &[String]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("guard-").tempdir_in(cluster.folder())?.keep();
         write_kubeconfig(cluster, &folder.join("kubeconfig")).await?;
-        let mut all = vec!["--self-signed".to_owned()];
-        all.extend_from_slice(args);
+        let args = args.to_vec();
         tokio::task::spawn_blocking(move || {
-            let args: Vec<&str> = all.iter().map(String::as_str).collect();
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
             Self::run(&folder, Registration::ByTest, &args)
         })
         .await?
@@ -153,7 +152,7 @@ impl Guard {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper", PROGRAM, "serve"]);
         command.args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]);
-        if !args.contains(&"--self-signed") {
+        if !args.iter().any(|arg| ["--self-signed", "--certs"].contains(arg)) {
             command.arg("--certs").arg(folder);
         }
         let databases = folder.join("databases");

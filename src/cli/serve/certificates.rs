@@ -22,8 +22,7 @@ use crate::server::{CERTIFICATE_GATE, Certificates};
 const AUTHORITY_FILE: &str = "ca.crt";
 
 #[derive(Debug, clap::Args)]
-#[group(skip)]
-pub(super) struct Args {
+pub(super) struct Flags {
     /// The folder with tls.crt and tls.key, such as a mounted Secret; see 'upgrade-guard certs'. Changes are picked up.
     #[arg(
         long,
@@ -73,8 +72,8 @@ fn lifetimes(text: &str) -> Result<(Lifetimes, Duration), String> {
     Ok((Lifetimes { authority, leaf, skew }, Duration::from_secs(u64::from(*settle))))
 }
 
-impl Args {
-    /// What the server serves: a folder, or what [`Args::start`] feeds.
+impl Flags {
+    /// What the server serves: a folder, or what [`Flags::start`] feeds.
     pub(super) fn source(&self) -> Certificates {
         let given = || Certificates::Given(ServingCertificate::default());
         self.certs.clone().map_or_else(given, Certificates::Folder)

@@ -108,7 +108,7 @@ impl SelfSigned {
             tokio::select! {
                 next = watched.next() => match next {
                     Some(Ok(found)) => stored = Stored::from(found),
-                    Some(Err(error)) => self.failed("cannot watch", &error, &stored),
+                    Some(Err(error)) => self.failed("cannot watch", &error),
                     None => return,
                 },
                 Ok(()) = self.live.changed() => {}
@@ -138,7 +138,11 @@ impl SelfSigned {
                     self.complaint = None;
                     return;
                 }
-                Ok(Some(made)) if self.budget.spend() => self.write(step, &made, stored).await,
+                Ok(Some(made)) if self.budget.spend() => {
+                    if !self.write(step, &made, stored).await {
+                        return;
+                    }
+                }
                 Ok(Some(_)) => {
                     self.complain("certificates are replaced again and again; do the clocks of all replicas agree?");
                     return;
@@ -186,8 +190,9 @@ impl SelfSigned {
         }
     }
 
-    /// Creates the Secret or replaces its contents, and knows it as it is then, whoever wrote it.
-    async fn write(&mut self, step: Step, made: &Contents, stored: &mut Stored) {
+    /// Creates the Secret or replaces its contents, and knows it as it is then, whoever wrote it. `false`: the API server
+    /// is in the way.
+    async fn write(&mut self, step: Step, made: &Contents, stored: &mut Stored) -> bool {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let written = match &*stored {
             Stored::There(secret) => {
@@ -203,22 +208,29 @@ impl SelfSigned {
             Ok(secret) => {
                 self.tell(step);
                 *stored = Stored::There(Box::new(secret));
+                true
             }
             // Another replica was first, or somebody deleted it.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => self.read(stored).await,
             Err(error) => {
+                // What the watch tells next, or the next tick, tries again.
                 self.metrics.certificate_write_error();
-                self.failed("cannot write", &error, stored);
-                *stored = Stored::Unknown;
-                self.read(stored).await;
+                self.failed("cannot write", &error);
+                false
             }
         }
     }
 
-    async fn read(&mut self, stored: &mut Stored) {
+    async fn read(&mut self, stored: &mut Stored) -> bool {
         match self.secrets.get_opt(SECRET).await {
-            Ok(found) => *stored = Stored::from(found),
-            Err(error) => self.failed("cannot read", &error, stored),
+            Ok(found) => {
+                *stored = Stored::from(found);
+                true
+            }
+            Err(error) => {
+                self.failed("cannot read", &error);
+                false
+            }
         }
     }
 
@@ -238,10 +250,10 @@ impl SelfSigned {
     }
 
     /// An error of the API server; it tells nothing of what was written.
-    fn failed(&mut self, what: &str, error: &dyn std::error::Error, stored: &Stored) {
+    fn failed(&mut self, what: &str, error: &dyn std::error::Error) {
         let namespace = &self.options.namespace;
         let text = format!("{what} the Secret {namespace}/{SECRET}: {error}; the guard needs the rights of its Role");
-        if matches!(stored, Stored::Unknown) && self.remembered.is_none() {
+        if self.remembered.is_none() {
             self.gate.close(text.clone());
         }
         self.complain(&text);
