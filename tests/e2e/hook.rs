@@ -1,4 +1,4 @@
-//! The hook Jobs of `upgrade-guard recipe helm` in a release of a toy chart: with their real ServiceAccounts, in the real
+//! The hook Jobs of `upgrade-guard recipe helm` in a release of a toy chart: with their real accounts, in the real
 //! image of the component, on a real `PostgreSQL`, by real Alembic.
 
 use std::path::{Path, PathBuf};
