@@ -9,7 +9,7 @@ CARGO_DENY := $(CACHE)/tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 RECIPE := --policy manifests/policies/stoa.yaml --image upgrade-guard:0.1.0 --release stoa-2.3 --crds-config-map stoa-crds --migrate-image ghcr.io/stoa-platform/control-plane-api:2.3.0 --database-secret stoa-control-plane-api-secrets
 export UPGRADE_GUARD_CACHE := $(CACHE)
 
-.PHONY: demo test model image image-test bench lint deny manifests
+.PHONY: demo test model image image-test e2e bench lint deny manifests
 
 demo: ## Show the main job: an upgrade in the wrong and in the right order, without Kubernetes.
 	@echo "building (a few minutes the first time)" >&2
@@ -34,13 +34,16 @@ image: ## Build the image and its bill of materials into target/image, without a
 image-test: ## Look into the image that `make image` built, and run the program inside of it (as root).
 	$(CARGO) test --locked --test image
 
+e2e: image ## Install the chart on a real node, and upgrade, break and replace what runs there (as root, about 5 minutes).
+	$(CARGO) test --locked --test e2e
+
 bench: ## Print figures and ratios against a baseline of the same run, of the program as the image has it.
 	image/static $(CARGO) bench --locked
 
 lint: ## Check format and lints.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test image -- -D warnings
+	$(CARGO) clippy --locked --test image --test e2e -- -D warnings
 
 deny: $(CARGO_DENY) ## Check licences, sources and bans; advisories are printed and fail nothing.
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources

@@ -23,26 +23,40 @@ func (c *cluster) etcdArgs() []string {
 
 func (c *cluster) apiServerArgs() []string {
 	keys := c.path("keys")
-	args := []string{
-		"--etcd-servers=" + c.etcd,
+	reach := []string{
 		"--bind-address=127.0.0.1",
-		fmt.Sprintf("--secure-port=%d", c.apiPort),
 		"--advertise-address=127.0.0.1",
 		// 127.0.0.1 may not stand in an endpoint, and nobody may dial the cluster address anyway.
 		"--endpoint-reconciler-type=none",
-		"--tls-cert-file=" + keys + "/apiserver.crt",
-		"--tls-private-key-file=" + keys + "/apiserver.key",
-		"--client-ca-file=" + keys + "/ca.crt",
-		"--service-account-key-file=" + keys + "/sa.pub",
-		"--service-account-signing-key-file=" + keys + "/sa.key",
+	}
+	if c.options.node {
+		reach = []string{
+			"--bind-address=0.0.0.0",
+			"--advertise-address=" + nodeAddress,
+			// Webhooks by service are dialled at the addresses of their pods.
+			"--enable-aggregator-routing=true",
+			"--kubelet-preferred-address-types=InternalIP",
+			"--kubelet-certificate-authority=" + keys + "/ca.crt",
+			"--kubelet-client-certificate=" + keys + "/kubelet-client.crt",
+			"--kubelet-client-key=" + keys + "/kubelet-client.key",
+		}
+	}
+	args := append(reach,
+		"--etcd-servers="+c.etcd,
+		fmt.Sprintf("--secure-port=%d", c.apiPort),
+		"--tls-cert-file="+keys+"/apiserver.crt",
+		"--tls-private-key-file="+keys+"/apiserver.key",
+		"--client-ca-file="+keys+"/ca.crt",
+		"--service-account-key-file="+keys+"/sa.pub",
+		"--service-account-signing-key-file="+keys+"/sa.key",
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-		"--service-cluster-ip-range=10.96.0.0/16",
+		"--service-cluster-ip-range="+serviceRange,
 		"--authorization-mode=Node,RBAC",
 		"--allow-privileged=true",
 		"--enable-admission-plugins=NodeRestriction",
 		"--profiling=false",
 		"--v=1",
-	}
+	)
 	if c.options.audit != "" {
 		// In blocking mode, the default, an answer is sent when its line is written.
 		args = append(args, "--audit-policy-file="+c.options.audit, "--audit-log-path="+c.path("logs/audit.log"))

@@ -51,7 +51,11 @@ func newCluster(o *options) (*cluster, error) {
 	c.etcd = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	c.peer = fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	c.apiPort = ports[2]
-	c.server = fmt.Sprintf("https://127.0.0.1:%d", ports[2])
+	if o.node {
+		// The port of the ClusterIP, which the API server owns.
+		c.apiPort = 443
+	}
+	c.server = fmt.Sprintf("https://127.0.0.1:%d", c.apiPort)
 	if err := c.makeKeys(); err != nil {
 		return nil, err
 	}
@@ -77,6 +81,9 @@ func (c *cluster) makeKeys() error {
 		keys.kubeconfig(c.path("keys/kcm.kubeconfig"), c.server, "system:kube-controller-manager"),
 		keys.kubeconfig(c.path("keys/scheduler.kubeconfig"), c.server, "system:kube-scheduler"),
 		keys.kubeconfig(c.path("keys/kwok.kubeconfig"), c.server, "kwok", "system:masters"),
+		keys.node(),
+		keys.kubeconfig(c.path("keys/node.kubeconfig"), c.server, "system:node:"+nodeName, "system:nodes"),
+		keys.kubeconfig(c.path("keys/proxy.kubeconfig"), c.server, "system:kube-proxy"),
 	)
 }
 
@@ -91,8 +98,16 @@ func (c *cluster) start(ctx context.Context) error {
 	if err := c.launch("kube-apiserver", c.apiServerArgs()); err != nil {
 		return err
 	}
+	if c.options.node {
+		if err := c.startContainerd(); err != nil {
+			return err
+		}
+	}
 	if err := c.awaitServer(ctx); err != nil || c.options.bare {
 		return err
+	}
+	if c.options.node {
+		return c.startWithNode(ctx)
 	}
 	kwok, err := c.kwokArgs()
 	if err != nil {
@@ -112,6 +127,22 @@ func (c *cluster) start(ctx context.Context) error {
 	return c.await(ctx, "the fake nodes to be Ready", c.nodesReady)
 }
 
+// startWithNode goes on with a real node where the API server is ready.
+func (c *cluster) startWithNode(ctx context.Context) error {
+	if err := errors.Join(
+		c.launch("kube-controller-manager", c.controllerManagerArgs()),
+		c.launch("kube-scheduler", c.schedulerArgs()),
+		c.startNode(),
+		c.loadImages(ctx),
+	); err != nil {
+		return err
+	}
+	if err := c.await(ctx, "the default ServiceAccount", c.serviceAccountThere); err != nil {
+		return err
+	}
+	return c.await(ctx, "the node to be Ready", c.nodesReady)
+}
+
 func (c *cluster) launch(name string, args []string) error {
 	program, given := c.options.programs[name]
 	if !given {
@@ -121,7 +152,14 @@ func (c *cluster) launch(name string, args []string) error {
 		}
 		program = filepath.Join(filepath.Dir(self), name)
 	}
+	return c.launchFrom(name, program, args)
+}
+
+func (c *cluster) launchFrom(name, program string, args []string) error {
 	p := &process{name: name, program: program, args: args, log: c.path("logs/" + name + ".log")}
+	if c.options.node {
+		p.path = c.options.tools
+	}
 	c.processes = append(c.processes, p)
 	return p.start()
 }
@@ -210,6 +248,9 @@ func (c *cluster) nodesReady(ctx context.Context) error {
 	nodes, err := c.client.CoreV1().Nodes().List(ctx, meta.ListOptions{})
 	if err != nil {
 		return err
+	}
+	if len(nodes.Items) == 0 {
+		return errors.New("no node has registered yet")
 	}
 	for _, node := range nodes.Items {
 		// The taint goes a moment after the node is Ready; a pod could not be scheduled before.

@@ -122,9 +122,22 @@ func (k *keyring) leaf(file string, template *x509.Certificate) (certificate, pr
 // server makes the certificate that the API server shows.
 func (k *keyring) server() error {
 	template := k.template("kube-apiserver", nil)
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1)}
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(apiAddress), net.ParseIP(nodeAddress)}
 	template.DNSNames = []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
 	_, _, err := k.leaf("apiserver", template)
+	return err
+}
+
+// node makes the certificate that the kubelet shows, and the one by which the API server comes to it.
+func (k *keyring) node() error {
+	template := k.template("system:node:"+nodeName, []string{"system:nodes"})
+	template.IPAddresses = []net.IP{net.ParseIP(nodeAddress)}
+	template.DNSNames = []string{nodeName}
+	_, _, err := k.leaf("node", template)
+	if err != nil {
+		return err
+	}
+	_, _, err = k.leaf("kubelet-client", k.template("kubelet-client", []string{"system:masters"}))
 	return err
 }
 

@@ -23,6 +23,8 @@ type process struct {
 	program string
 	args    []string
 	log     string
+	// path is a folder of programs that this one calls, before those of PATH.
+	path    string
 	command *exec.Cmd
 	// gone is closed when the program has ended and been reaped.
 	gone chan struct{}
@@ -40,6 +42,9 @@ func (p *process) start() error {
 	}
 	defer log.Close()
 	p.command = exec.Command(p.program, p.args...)
+	if p.path != "" {
+		p.command.Env = append(os.Environ(), "PATH="+p.path+":"+os.Getenv("PATH"))
+	}
 	p.command.Stdout = log
 	p.command.Stderr = log
 	p.command.SysProcAttr = &syscall.SysProcAttr{

@@ -18,9 +18,13 @@ import (
 
 const upUsage = `usage: cluster up [--dir DIR] [--stages DIR] [--nodes N] [--without-controllers] [--audit-policy FILE]
                   [--program NAME=PATH]...
+       cluster up --node --tools DIR [--image ARCHIVE]... [--dir DIR] [--audit-policy FILE] [--program NAME=PATH]...
 
 Starts a Kubernetes control plane on 127.0.0.1, prints one line of JSON when it is ready, and stops everything when
 its standard input ends. Commands, one a line on standard input: "restart NAME" (answered by a line of JSON).
+
+With --node there is a real node (containerd, kubelet, kube-proxy) and no fake one, all in namespaces of their own
+without a way out; "pid" of the JSON tells a process in them. Needs root.
 `
 
 type options struct {
@@ -31,7 +35,16 @@ type options struct {
 	bare     bool
 	audit    string
 	programs map[string]string
+	// The next are for a real node: the folder of containerd and its like, archives of images, the node's cgroup.
+	node   bool
+	tools  string
+	images []string
+	cgroup string
 }
+
+func (o *options) path(name string) string { return filepath.Join(o.dir, name) }
+
+func (o *options) tool(name string) string { return filepath.Join(o.tools, name) }
 
 // report is the line that says the cluster is ready.
 type report struct {
@@ -41,17 +54,35 @@ type report struct {
 	Etcd       string         `json:"etcd"`
 	Logs       string         `json:"logs"`
 	Pids       map[string]int `json:"pids"`
-	Seconds    float64        `json:"seconds"`
+	// Pid is the supervisor's on the host, with a real node: its namespaces are the cluster's.
+	Pid     int     `json:"pid,omitempty"`
+	Seconds float64 `json:"seconds"`
 }
 
-// runCluster is the supervisor: "cluster up".
-func runCluster() int {
-	options, err := parseOptions(os.Args[1:])
+// runCluster is "cluster up", and what that starts as other processes.
+func runCluster(args []string) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "init":
+			return runInit(args[1:])
+		case "janitor":
+			return runJanitor(args[1:])
+		}
+	}
+	options, err := parseOptions(args)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "cluster: %v\n%s", err, upUsage)
 		return 2
 	}
-	if err := up(options); err != nil {
+	if options.node && options.cgroup == "" {
+		err = runNode(options, args[1:])
+	} else {
+		err = up(options)
+	}
+	switch {
+	case errors.Is(err, errSaid):
+		return 1
+	case err != nil:
 		answer(map[string]string{"error": err.Error()})
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		return 1
@@ -59,8 +90,8 @@ func runCluster() int {
 	return 0
 }
 
-func parseOptions(args []string) (*options, error) {
-	if len(args) == 0 || args[0] != "up" {
+func parseOptions(args []string) (_ *options, err error) {
+	if len(args) == 0 || args[0] != "up" && args[0] != "inside" {
 		return nil, errors.New("the only command is up")
 	}
 	o := &options{programs: map[string]string{}}
@@ -70,6 +101,14 @@ func parseOptions(args []string) (*options, error) {
 	flags.StringVar(&o.stages, "stages", "", "folder of kwok Stage files: what the fake nodes and pods do")
 	flags.IntVar(&o.nodes, "nodes", 2, "how many fake nodes")
 	flags.BoolVar(&o.bare, "without-controllers", false, "only etcd and the API server")
+	flags.BoolVar(&o.node, "node", false, "a real node in namespaces of its own, and no fake one")
+	flags.StringVar(&o.tools, "tools", "", "folder of containerd, runc, nft and CNI plugins, for --node")
+	flags.StringVar(&o.cgroup, "cgroup", "", "the node's cgroup: given by cluster up --node to itself")
+	flags.Func("image", "ARCHIVE: an image for --node, as OCI archive", func(value string) error {
+		path, err := filepath.Abs(value)
+		o.images = append(o.images, path)
+		return err
+	})
 	flags.StringVar(&o.audit, "audit-policy", "", "the API server's audit policy; what it notes is in logs/audit.log")
 	flags.Func("program", "NAME=PATH: take this program from elsewhere", func(value string) error {
 		name, path, found := strings.Cut(value, "=")
@@ -79,8 +118,14 @@ func parseOptions(args []string) (*options, error) {
 		o.programs[name] = path
 		return nil
 	})
-	if err := flags.Parse(args[1:]); err != nil {
+	if err = flags.Parse(args[1:]); err != nil {
 		return nil, err
+	}
+	if o.node {
+		if o.tools, err = filepath.Abs(o.tools); err != nil || o.bare {
+			return nil, errors.New("--node needs --tools, and controllers")
+		}
+		return o, o.prepareDir()
 	}
 	if o.stages == "" && !o.bare {
 		return nil, errors.New("--stages is missing: without Stages the fake nodes do nothing")
@@ -107,6 +152,13 @@ func up(o *options) error {
 	if !o.keep {
 		defer os.RemoveAll(o.dir)
 	}
+	pid := 0
+	if o.node {
+		var err error
+		if pid, err = enter(o); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
 	// A parent that died shall not kill the supervisor by its broken pipe, before it has tidied up.
@@ -125,7 +177,9 @@ func up(o *options) error {
 		}
 		return err
 	}
-	answer(c.report())
+	report := c.report()
+	report.Pid = pid
+	answer(report)
 	for {
 		select {
 		case <-ctx.Done():

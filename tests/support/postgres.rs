@@ -25,8 +25,9 @@ pub(crate) const TLS_ONLY: &str = "tls_only";
 const KEEPER: &str =
     r#"folder=$1; shift; "$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"; rm -rf "$folder""#;
 /// Who may connect how.
-const ACCESS: &str =
-    "local all all scram-sha-256\nhostnossl tls_only all all reject\nhost all all 127.0.0.1/32 scram-sha-256\n";
+const ACCESS: &str = "local all all scram-sha-256\nhostnossl tls_only all all reject\n";
+/// The only address where most tests have it, and who may connect from where.
+const LOOPBACK: (&str, &str) = ("127.0.0.1", "127.0.0.1/32");
 
 /// A running server. Dropped, it stops.
 #[derive(Debug)]
@@ -46,16 +47,31 @@ impl Postgres {
             return Ok(None);
         }
         let certificate = certificate.cloned();
-        let server = tokio::task::spawn_blocking(move || Self::launch(certificate.as_ref())).await??;
+        let launch = move || Self::launch(&programs()?, LOOPBACK, certificate.as_ref());
+        Self::ready(tokio::task::spawn_blocking(launch).await??).await.map(Some)
+    }
+
+    #[allow(dead_code, reason = "only a real node has such a network")]
+    /// Starts a server at an address of a network without a way out, for clients of `clients`.
+    pub(crate) async fn start_at(programs: &Path, address: &'static str, clients: &'static str) -> Result<Self> {
+        let programs = programs.to_owned();
+        let launch = move || Self::launch(&programs, (address, clients), None);
+        Self::ready(tokio::task::spawn_blocking(launch).await??).await
+    }
+
+    async fn ready(server: Self) -> Result<Self> {
         eventually("the database to be ready", async || Ok(server.connect("postgres").await))
             .await
             .with_context(|| std::fs::read_to_string(server.folder.join("log")).unwrap_or_default())?;
         server.sql("postgres", &format!("CREATE DATABASE {TLS_ONLY}")).await?;
-        Ok(Some(server))
+        Ok(server)
     }
 
-    fn launch(certificate: Option<&DevelopmentCertificate>) -> Result<Self> {
-        let programs = programs()?;
+    fn launch(
+        programs: &Path,
+        (address, clients): (&str, &str),
+        certificate: Option<&DevelopmentCertificate>,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pg-").tempdir()?.keep();
         let own = Unprivileged::find()?;
         own.owns(&folder)?;
@@ -71,7 +87,7 @@ impl Postgres {
             .arg(&data)
             .output()?;
         ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        std::fs::write(data.join("pg_hba.conf"), ACCESS)?;
+        std::fs::write(data.join("pg_hba.conf"), format!("{ACCESS}host all all {clients} scram-sha-256\n"))?;
         if let Some(certificate) = certificate {
             for (name, content) in [("server.crt", &certificate.chain), ("server.key", &certificate.key)] {
                 std::fs::write(data.join(name), content)?;
@@ -82,7 +98,7 @@ impl Postgres {
         let port = free_port()?;
         let set = [
             format!("port={port}"),
-            "listen_addresses=127.0.0.1".to_owned(),
+            format!("listen_addresses={address}"),
             format!("unix_socket_directories={}", folder.display()),
             format!("ssl={}", if certificate.is_some() { "on" } else { "off" }),
             "fsync=off".to_owned(),

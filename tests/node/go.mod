@@ -1,0 +1,3 @@
+module upgrade-guard.test/node
+
+go 1.26.0
