@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, Version, header::CONNECTION},
     response::{IntoResponse as _, Response},
 };
 use hyper::{Request, body::Incoming, service::service_fn};
@@ -17,9 +17,9 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
+use super::shutdown::Phases;
 use super::tls;
 
 /// What clients may take of a port. Every duration ends a connection that would otherwise hold its place for ever.
@@ -63,19 +63,25 @@ impl Limits {
     pub const OPS: Self = Self { connections: 64, ..Self::HTTPS };
 }
 
-/// Serves HTTP/1.1 and HTTP/2 on `io` until the peer goes, is too slow or idle for `limits`, or `closing` is cancelled
-/// and the requests in flight are answered. Does not fail: what a peer does wrong ends its connection only.
-pub(super) async fn serve<I>(io: I, peer: SocketAddr, router: Router, limits: &Limits, closing: &CancellationToken)
+/// Serves HTTP/1.1 and HTTP/2 on `io` until the peer goes, is too slow or idle for `limits`, or the phase `closing` has
+/// come and the requests in flight are answered. From the phase `leaving` on, an HTTP/1.1 peer is told with each answer to
+/// ask elsewhere: an API server, which speaks HTTP/1.1 to webhooks, would else send on an idle connection just when it is
+/// closed, and that review fails. Does not fail: what a peer does wrong ends its connection only.
+pub(super) async fn serve<I>(io: I, peer: SocketAddr, router: Router, limits: &Limits, phases: &Phases)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::default();
     let service = service_fn({
-        let (activity, longest) = (activity.clone(), limits.request);
+        let (activity, longest, leaving) = (activity.clone(), limits.request, phases.leaving.clone());
         move |request: Request<Incoming>| {
-            let (router, busy) = (router.clone(), activity.begin());
+            let (router, busy, leaving) = (router.clone(), activity.begin(), leaving.clone());
             async move {
-                let response = answer(router, request, longest).await;
+                let has_close = request.version() == Version::HTTP_11;
+                let mut response = answer(router, request, longest).await;
+                if has_close && leaving.is_cancelled() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 drop(busy);
                 Ok::<_, Infallible>(response)
             }
@@ -93,7 +99,7 @@ where
     tokio::select! {
         ended = &mut connection => return log_end(ended),
         // A client that has just connected is about to ask: it gets its answer.
-        () = async { closing.cancelled().await; activity.begun(limits.goodbye).await } => {}
+        () = async { phases.closing.cancelled().await; activity.begun(limits.goodbye).await } => {}
         () = activity.idle(limits.header, limits.idle) => {}
     }
     // From here on the peer is told to go. It may ignore that, or be in the middle of sending something, so a

@@ -107,8 +107,7 @@ impl Port {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let closing = &self.phases.closing;
-        connection::serve(io, peer, self.router.clone(), &self.limits, closing).await;
+        connection::serve(io, peer, self.router.clone(), &self.limits, &self.phases).await;
     }
 }
 

@@ -125,7 +125,7 @@ pub(crate) fn start_and_enter() -> Result<()> {
     ));
     ensure!(played.success(), "a scene failed: {played}");
     ensure!(stopped.success(), "the supervisor ended with {stopped}");
-    nothing_is_left(&given.dir, &before)
+    nothing_is_left(&given.dir, supervisor.id(), &before)
 }
 
 fn start(image: &Path, programs: &BTreeMap<String, PathBuf>) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
@@ -184,13 +184,12 @@ fn traces() -> Result<Vec<String>> {
 }
 
 /// Nothing of the node is on the machine; others may have come and gone meanwhile.
-fn nothing_is_left(dir: &Path, before: &[String]) -> Result<()> {
+fn nothing_is_left(dir: &Path, supervisor: u32, before: &[String]) -> Result<()> {
+    let cgroup = format!("upgrade-guard-node-{supervisor}");
     let new: Vec<String> = traces()?.into_iter().filter(|trace| !before.contains(trace)).collect();
     let ours: Vec<&String> = new
         .iter()
-        .filter(|trace| {
-            ["upgrade-guard-node-", "kubepods", "cni", "veth", "k8s.io"].iter().any(|name| trace.contains(name))
-        })
+        .filter(|trace| [cgroup.as_str(), "kubepods", "cni", "veth", "k8s.io"].iter().any(|name| trace.contains(name)))
         .collect();
     ensure!(ours.is_empty(), "left behind: {ours:?}");
     let began = Instant::now();
