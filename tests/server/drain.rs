@@ -4,6 +4,8 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use hyper::client::conn;
+use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 use upgrade_guard::server::shutdown::{Ended, Signal, signals};
 
@@ -61,6 +63,34 @@ async fn not_ready_comes_first_and_requests_are_still_served() {
     eventually("not ready", async || server.ops("/readyz").await.0 == 503).await;
     let client = Client::trusting(&[made]);
     assert_eq!(client.get(server.https, "/").await.expect("still served"), "here");
+}
+
+/// An API server keeps HTTP/1.1 connections open, and would send a review on one just when it is closed.
+#[tokio::test]
+async fn from_the_first_signal_on_clients_of_http1_are_told_to_connect_anew() {
+    let made = certificate();
+    let volume = SecretVolume::with(&made);
+    let mut options = options(volume.path());
+    options.shutdown.propagation_delay = NEVER;
+    let server = Running::start(options).await;
+    let client = Client::trusting(&[made]);
+    let stream = client.connect(server.https).await.expect("a handshake");
+    let (mut kept, connection) = conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+    let connection = tokio::spawn(connection);
+    let before = kept.send_request(request("/")).await.expect("answered");
+    assert_eq!(before.headers().get("connection"), None);
+    assert_eq!(read(before).await.expect("whole").1, "here");
+
+    server.signal();
+    eventually("not ready", async || server.ops("/readyz").await.0 == 503).await;
+    let last = kept.send_request(request("/")).await.expect("still served");
+    assert_eq!(last.headers().get("connection").map(|value| value.as_bytes()), Some(&b"close"[..]));
+    assert_eq!(read(last).await.expect("whole").1, "here");
+    within("the client to close", connection).await.expect("no panic").expect("without a fault");
+    // HTTP/2 has a farewell of its own, and knows no such header.
+    let mut sender = http2(client.connect(server.https).await.expect("a handshake")).await.expect("HTTP/2");
+    let response = sender.send_request(request("/")).await.expect("answered");
+    assert_eq!((response.headers().get("connection"), response.status().as_u16()), (None, 200));
 }
 
 #[tokio::test]
