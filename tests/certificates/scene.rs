@@ -14,22 +14,6 @@ use crate::support::cluster::{Cluster, Shape};
 use crate::support::guard::{Guard, install, succeeded};
 use crate::support::wait::eventually;
 
-/// What `manifests/rbac.yaml` has to give beside what it gives today.
-const RIGHTS: &str = r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: upgrade-guard-certificates, namespace: upgrade-guard}
-rules:
-  - {apiGroups: [""], resources: [secrets], verbs: [create]}
-  - {apiGroups: [""], resources: [secrets], resourceNames: [upgrade-guard-tls], verbs: [get, list, watch, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: upgrade-guard-certificates, namespace: upgrade-guard}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: upgrade-guard-certificates}
-subjects: [{kind: ServiceAccount, name: upgrade-guard, namespace: upgrade-guard}]
-"#;
-
 /// The keys of the Secret that must never be seen.
 pub(crate) const KEYS: [&str; 3] = ["tls.key", "ca.key", "next-ca.key"];
 
@@ -45,7 +29,6 @@ impl Scene {
     pub(crate) async fn open() -> Result<Option<Self>> {
         let Some(cluster) = Cluster::alone(Shape::ApiServer).await? else { return Ok(None) };
         install(&cluster, &["manifests/crds/", "manifests/namespace.yaml", "manifests/rbac.yaml"]).await?;
-        succeeded(cluster.kubectl_with(&["apply", "-f", "-"], RIGHTS).await?)?;
         let namespace = cluster.namespace("shop").await?.name;
         let policy = json!({
             "apiVersion": "guard.gostoa.dev/v1alpha1",
