@@ -389,3 +389,29 @@ fn hooks_are_looked_at_beside_the_changes() {
     let without = seen(&["-o", "json"]);
     assert!(!without.contains("hooks"), "{without}");
 }
+
+#[test]
+fn ci_reads_the_same_answer_as_sarif_and_as_junit() {
+    let asked =
+        [&["check"], &STOA[..], &["--before", "stoa/2.2", "--after", "stoa/2.3-in-the-wrong-order.yaml"]].concat();
+    let output = run(&[&asked[..], &["-o", "sarif"]].concat());
+    assert_eq!((code(&output), output.stderr.as_slice()), (Some(1), &b""[..]));
+    let sarif: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!((result["ruleId"].as_str(), result["level"].as_str()), (Some("UG-ORDER"), Some("error")));
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "stoa/2.3-in-the-wrong-order.yaml");
+    assert!(place["region"]["startLine"].as_u64().is_some_and(|line| line > 1), "{place}");
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]));
+    assert_snapshot!("sarif", serde_json::to_string_pretty(&sarif["runs"][0]["results"]).unwrap());
+
+    let output = run(&[&asked[..], &["-o", "junit"]].concat());
+    assert_eq!(code(&output), Some(1));
+    assert_snapshot!("junit", String::from_utf8(output.stdout).unwrap());
+    // Nothing refused, but warned of; and what engines make of hooks.
+    let warned =
+        run(&[&["check"], &STOA[..], &["--before", "stoa/2.2", "--after", "stoa/2.3.yaml", "-o", "junit"]].concat());
+    assert_eq!(code(&warned), Some(0));
+    assert_snapshot!("junit_allowed", String::from_utf8(warned.stdout).unwrap());
+}

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod certs;
 pub mod check;
+mod ci;
 mod completions;
 pub mod crds;
 mod demo;

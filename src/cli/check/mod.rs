@@ -16,6 +16,7 @@ use crate::cluster::inventory::versions;
 use crate::cluster::record::WorkloadRecord;
 use crate::domain::policy::Policy;
 
+mod ci;
 mod judge;
 mod lint;
 mod report;
@@ -66,23 +67,30 @@ enum Format {
     Text,
     /// For programs.
     Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// `JUnit` XML, for test reports of CI.
+    Junit,
 }
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     let inputs = [Some(&args.after), args.before.as_ref()].into_iter().flatten();
     standard_input_once(inputs.chain(&args.rules.policy).chain(&args.rules.release))?;
-    let report = judge(args)?;
+    let (report, places) = judge(args)?;
     match args.output {
         Format::Text => text::print(&report, args.verbose, out)?,
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
             writeln!(out)?;
         }
+        Format::Sarif => writeln!(out, "{:#}", ci::sarif(&report, &places))?,
+        Format::Junit => out.write_all(ci::junit(&report, &places).as_bytes())?,
     }
     Ok(if report.allowed { Outcome::Done } else { Outcome::Refused })
 }
 
-fn judge(args: &Args) -> anyhow::Result<Report> {
+/// The answer, and where the workloads that it speaks of stand.
+fn judge(args: &Args) -> anyhow::Result<(Report, ci::Places)> {
     let cluster = args.live.then(live::Cluster::connect).transpose()?;
     let mut notes = Vec::new();
     let policies = policies::load(&args.rules, cluster.as_ref(), &mut notes)?.policies;
@@ -90,12 +98,13 @@ fn judge(args: &Args) -> anyhow::Result<Report> {
     let documents = documents(std::slice::from_ref(&args.after));
     let objects: Vec<_> = documents.iter().filter_map(|document| document.as_ref().ok().cloned()).collect();
     let after = Manifests::of(documents, namespace)?;
+    let places = lint::places(objects.iter(), namespace);
     let hooks = lint(objects.iter(), namespace, governed(&policies, &after));
     if !hooks.taken_as_there.is_empty() {
         notes.push(taken_as_there(&hooks));
     }
     if after.workloads() == 0 && !hooks.findings.is_empty() {
-        return Ok(Report::of_hooks(hooks, notes));
+        return Ok((Report::of_hooks(hooks, notes), places));
     }
     if after.workloads() == 0 {
         bail!("{} holds no workload: there is nothing to judge", args.after);
@@ -128,7 +137,7 @@ fn judge(args: &Args) -> anyhow::Result<Report> {
     })?;
     report.allowed &= !hooks.refuses();
     report.hooks = hooks.findings;
-    Ok(report)
+    Ok((report, places))
 }
 
 /// Whether a workload of `after`, by namespace, kind and name, is a component of a policy.

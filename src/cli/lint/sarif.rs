@@ -1,11 +1,9 @@
-//! The answer as SARIF 2.1.0 (OASIS, Static Analysis Results Interchange Format), as code scanning reads it.
-
-use std::fmt::Write as _;
-use std::path::Path;
+//! The answer as SARIF.
 
 use serde_json::{Value, json};
 
 use crate::api::CrdSeverity;
+use crate::cli::ci::sarif::{document, location};
 use crate::database::check::Check;
 use crate::database::finding::Finding;
 use crate::database::lint::meaning;
@@ -17,23 +15,9 @@ use super::text::notes;
 const FINGERPRINT: &str = "upgradeGuard/v1";
 
 pub(super) fn sarif(report: &Report) -> Value {
+    let rules: Vec<Value> = Check::ALL.iter().map(|check| rule(*check)).collect();
     let results: Vec<Value> = report.all().map(|(finding, verdict)| result(finding, verdict)).collect();
-    let told: Vec<Value> =
-        notes(report).into_iter().map(|note| json!({"level": "note", "message": {"text": note}})).collect();
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": "upgrade-guard",
-                "version": env!("CARGO_PKG_VERSION"),
-                "rules": Check::ALL.iter().map(|check| rule(*check)).collect::<Vec<_>>(),
-            }},
-            "columnKind": "unicodeCodePoints",
-            "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": told}],
-            "results": results,
-        }],
-    })
+    document(&rules, &results, &notes(report))
 }
 
 fn rule(check: Check) -> Value {
@@ -58,44 +42,10 @@ fn result(finding: &Finding, verdict: Verdict<'_>) -> Value {
         "message": {"text": format!("{of}{}: {}", finding.object, finding.message)},
         "fingerprints": {FINGERPRINT: finding.hash()},
     });
-    let mut location = json!({"logicalLocations": [{"fullyQualifiedName": finding.object}]});
-    if let Some(place) = &finding.place {
-        location["physicalLocation"] = json!({"artifactLocation": {"uri": uri(&place.file)}});
-        if let Some(line) = place.line {
-            location["physicalLocation"]["region"] = json!({"startLine": line});
-        }
-    }
-    result["locations"] = json!([location]);
+    let place = finding.place.as_ref().map(|place| (place.file.as_path(), place.line.map(|line| line as u64)));
+    result["locations"] = json!([location(&finding.object, place)]);
     if let Verdict::Waived(waiver) = verdict {
         result["suppressions"] = json!([{"kind": "external", "status": "accepted", "justification": waiver.reason}]);
     }
     result
-}
-
-/// A path as a relative reference of RFC 3986, or a `file` URI.
-fn uri(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let mut uri = String::from(if path.is_absolute() { "file://" } else { "" });
-    for byte in text.strip_prefix("./").unwrap_or(&text).bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            let _ = write!(uri, "%{byte:02X}");
-        }
-    }
-    uri
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_uris() {
-        for (path, expected) in
-            [("./db/a b.sql", "db/a%20b.sql"), ("/x/é#.sql", "file:///x/%C3%A9%23.sql"), ("c:1.sql", "c%3A1.sql")]
-        {
-            assert_eq!(uri(Path::new(path)), expected);
-        }
-    }
 }

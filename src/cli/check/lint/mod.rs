@@ -1,6 +1,6 @@
 //! What engines would make of the hooks in a set of manifests. A function of the documents: nothing is looked up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -54,10 +54,10 @@ pub(super) enum Severity {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Place {
-    file: String,
+    pub(super) file: String,
     document: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u64>,
+    pub(super) line: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     item: Option<usize>,
     /// All of it, as a person reads it.
@@ -87,6 +87,20 @@ impl Lint {
             remedy: remedy.to_owned(),
         });
     }
+}
+
+/// Where each object stands, by namespace and by kind and name as a workload is named.
+pub(super) fn places<'a>(
+    documents: impl Iterator<Item = &'a Found<Value>>,
+    namespace: Option<&'a str>,
+) -> BTreeMap<(String, String), Place> {
+    documents
+        .map(|found| {
+            let object = Object::read(found, namespace.unwrap_or_default());
+            let name = format!("{}/{}", object.kind.to_lowercase(), object.name);
+            ((object.namespace.to_owned(), name), Place::from(object.origin))
+        })
+        .collect()
 }
 
 /// Looks at `documents`. Those without a namespace are of `namespace`; `governed` tells whether a kind and name in a
