@@ -84,7 +84,7 @@ async fn from_the_first_signal_on_clients_of_http1_are_told_to_connect_anew() {
     server.signal();
     eventually("not ready", async || server.ops("/readyz").await.0 == 503).await;
     let last = kept.send_request(request("/")).await.expect("still served");
-    assert_eq!(last.headers().get("connection").map(|value| value.as_bytes()), Some(&b"close"[..]));
+    assert_eq!(last.headers().get("connection").map(hyper::http::HeaderValue::as_bytes), Some(&b"close"[..]));
     assert_eq!(read(last).await.expect("whole").1, "here");
     within("the client to close", connection).await.expect("no panic").expect("without a fault");
     // HTTP/2 has a farewell of its own, and knows no such header.
