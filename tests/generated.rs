@@ -54,43 +54,17 @@ fn the_crds_survive_their_way_through_yaml() {
 }
 
 #[test]
-fn the_page_of_rules_is_that_of_the_table() {
-    assert!(
-        read(&in_repository("docs/rules.md")) == cli::rules::markdown(),
-        "docs/rules.md is not what the table of rules says: run `make manifests`"
-    );
-}
-
-#[test]
-fn the_page_of_metrics_is_that_of_the_table() {
-    assert!(
-        read(&in_repository("docs/metrics.md")) == cli::metrics::markdown(),
-        "docs/metrics.md is not what the table of metrics says: run `make manifests`"
-    );
-}
-
-#[test]
-fn the_page_of_crd_checks_is_that_of_the_table() {
-    assert!(
-        read(&in_repository("docs/crd-checks.md")) == cli::crds::markdown(),
-        "docs/crd-checks.md is not what the table of checks says: run `make manifests`"
-    );
-}
-
-#[test]
-fn the_page_of_migration_checks_is_that_of_the_table() {
-    assert!(
-        read(&in_repository("docs/migration-checks.md")) == cli::lint::markdown(),
-        "docs/migration-checks.md is not what the table of checks says: run `make manifests`"
-    );
-}
-
-#[test]
-fn the_reference_of_fields_is_that_of_the_schemas() {
-    assert!(
-        read(&in_repository("docs/policy.md")) == cli::crds::reference(),
-        "docs/policy.md is not what the schemas say: run `make manifests`"
-    );
+fn the_pages_are_those_of_the_tables() {
+    for (page, wanted) in [
+        ("docs/rules.md", cli::rules::markdown()),
+        ("docs/metrics.md", cli::metrics::markdown()),
+        ("docs/crd-checks.md", cli::crds::markdown()),
+        ("docs/migration-checks.md", cli::lint::markdown()),
+        ("docs/policy.md", cli::crds::reference()),
+        ("docs/cli.md", cli::reference::markdown()),
+    ] {
+        assert!(read(&in_repository(page)) == wanted, "{page} is not what the code says: run `make manifests`");
+    }
 }
 
 /// Every field of the schemas has its row, below the heading of the object that it is in; of a status the first level.
@@ -142,14 +116,6 @@ fn has_rows(page: &str, path: &str, names: &[String]) -> usize {
         assert!(what.len() > 8 && what.ends_with('.'), "{path}.{name} has no description worth the name: '{what}'");
     }
     names.len()
-}
-
-#[test]
-fn the_page_of_commands_is_that_of_the_command_line() {
-    assert!(
-        read(&in_repository("docs/cli.md")) == cli::reference::markdown(),
-        "docs/cli.md is not what the command line says: run `make manifests`"
-    );
 }
 
 #[test]
