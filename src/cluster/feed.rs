@@ -1,6 +1,5 @@
 //! The kinds of objects that the index is made of: how each is read, which are wanted, and where they are kept.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -98,14 +97,14 @@ impl Source {
 /// A kind of namespaced objects that is kept in inventories.
 pub trait Feed: Copy + Send + Sync + 'static {
     /// What the API server sends.
-    type Object: Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + DeserializeOwned + Send + 'static;
+    type Object: DeserializeOwned;
     /// What is kept of it.
     type Record: Clone + Send + 'static;
 
     /// The kind.
     fn source(self) -> Source;
     /// What kube needs to talk about the kind.
-    fn resource(self) -> <Self::Object as Resource>::DynamicType;
+    fn resource(self) -> ApiResource;
     /// What is kept of `object`; `None` for one that can never matter.
     fn read(self, object: Self::Object) -> Option<Self::Record>;
     /// The name of the object that was read.
@@ -235,7 +234,9 @@ impl Feed for ControllerRevisions {
     fn source(self) -> Source {
         Source::ControllerRevisions
     }
-    fn resource(self) {}
+    fn resource(self) -> ApiResource {
+        ApiResource::erase::<ControllerRevision>(&())
+    }
     fn read(self, object: ControllerRevision) -> Option<RevisionRecord> {
         RevisionRecord::of_controller_revision(&object)
     }
@@ -273,7 +274,9 @@ macro_rules! by_name {
             fn source(self) -> Source {
                 Source::$feed
             }
-            fn resource(self) {}
+            fn resource(self) -> ApiResource {
+                ApiResource::erase::<$object>(&())
+            }
             fn read(self, object: $object) -> Option<$record> {
                 let read: fn($object) -> $record = $read;
                 Some(read(object))

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod object;
 pub mod pod;
 pub mod prepared;
+pub mod raw;
 pub mod record;
 pub mod schema;
 pub mod snapshot;

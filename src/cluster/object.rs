@@ -11,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::{ApiResource, GroupVersionKind, Object, ObjectMeta};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::matching::ContainerLike;
@@ -287,10 +288,11 @@ pub struct UnreadableObject {
 ///
 /// # Errors
 /// When it is not what it should be, with the path to the wrong part.
-pub fn read<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Result<T, UnreadableObject> {
+pub fn read<T: DeserializeOwned>(json: &RawValue) -> Result<T, UnreadableObject> {
     serde_json::from_str(json.get()).map_err(|error| {
         // Following the path costs time, so it is only done for the error's text.
-        let again = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(json.get()));
+        let object: Value = serde_json::from_str(json.get()).unwrap_or_default();
+        let again = serde_path_to_error::deserialize::<_, T>(&object);
         let path = again.err().map_or_else(|| ".".to_owned(), |error| error.path().to_string());
         let message = error.to_string();
         // A position in the review's text says nothing to whoever reads the refusal.

@@ -4,16 +4,15 @@
 //! turn into records as they come, so that a list of a large cluster is never in memory as a whole.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::core::DeserializeGuard;
+use kube::core::ApiResource;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use super::crd::Digest;
 use super::feed::{Autoscalers, Budgets, ControllerRevisions, Platforms, ReplicaSets, Source, Workloads};
 use super::index::{Listed, ObjectKey, ObjectProblem, SharedIndex};
 use super::object::WorkloadKind;
+use super::raw::RawObject;
 
 mod crds;
 mod rollouts;
@@ -166,12 +166,12 @@ struct Kind {
 
 /// Where the objects of a watch go. What comes back are the problems to report.
 trait Sink: Send + Sync + 'static {
-    type Object: Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + DeserializeOwned + Send + 'static;
+    type Object: DeserializeOwned;
     /// What a list keeps of an object until it is complete.
     type Record: Send;
 
     fn kind(&self) -> Kind;
-    fn resource(&self) -> <Self::Object as Resource>::DynamicType;
+    fn resource(&self) -> ApiResource;
     /// Which objects are watched.
     fn config(&self, _index: &SharedIndex) -> watcher::Config {
         watcher::Config::default().page_size(PAGE_SIZE)
@@ -213,7 +213,7 @@ impl<S: Sink> Driver<S> {
         }
     }
 
-    fn stream(&self) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<S::Object>>>> + Send + use<S> {
+    fn stream(&self) -> impl Stream<Item = watcher::Result<Event<RawObject>>> + Send + use<S> {
         watcher(
             Api::all_with(self.context.client.clone(), &self.sink.resource()),
             self.sink.config(&self.context.index),
@@ -262,12 +262,7 @@ impl<S: Sink> Driver<S> {
         }
     }
 
-    fn handle(
-        &self,
-        event: Event<DeserializeGuard<S::Object>>,
-        generation: u64,
-        listed: &mut Option<Listed<S::Record>>,
-    ) {
+    fn handle(&self, event: Event<RawObject>, generation: u64, listed: &mut Option<Listed<S::Record>>) {
         let Context { index, observer, .. } = &self.context;
         let kind = self.sink.kind().plural;
         let problems = match event {
@@ -289,9 +284,9 @@ impl<S: Sink> Driver<S> {
             },
             Event::Apply(object) => {
                 let key = ObjectKey::of(&object);
-                let problems = match object.0 {
+                let problems = match object.read() {
                     Ok(object) => self.sink.apply(index, &key, object),
-                    Err(invalid) => self.sink.unreadable(index, key, invalid.error),
+                    Err(error) => self.sink.unreadable(index, key, error.to_string()),
                 };
                 observer.event(kind);
                 problems
@@ -305,14 +300,14 @@ impl<S: Sink> Driver<S> {
         self.report(&problems);
     }
 
-    fn collect(&self, object: DeserializeGuard<S::Object>, listed: &mut Listed<S::Record>) {
+    fn collect(&self, object: RawObject, listed: &mut Listed<S::Record>) {
         let key = ObjectKey::of(&object);
-        match object.0 {
+        match object.read() {
             Ok(object) => {
                 let record = self.sink.select(&self.context.index, &key, object);
                 listed.records.extend(record.map(|record| (key, record)));
             }
-            Err(invalid) => _ = listed.unreadable.insert(key, invalid.error),
+            Err(error) => _ = listed.unreadable.insert(key, error.to_string()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -18,6 +19,7 @@ use super::status::{PodImage, PodImages};
 use crate::cluster::feed::may_be_governed;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::pod::owner;
+use crate::cluster::raw::RawObject;
 use crate::domain::image::ImageRef;
 use crate::domain::matching::governed;
 use crate::domain::policy::Policy;
@@ -86,13 +88,22 @@ impl NamespacePods {
     /// Follows the pods of `namespace` that may be of `policies`, for ever.
     pub async fn follow(self: Arc<Self>, client: Client, namespace: String, policies: Arc<[Arc<Policy>]>) {
         let config = watcher::Config::default().page_size(PAGE_SIZE);
-        let mut events = pin!(watcher(Api::<Pod>::namespaced(client, &namespace), config).default_backoff());
-        let read = |pod: &Pod| record(pod).filter(|record| is_wanted(record, &policies));
+        let api = Api::<RawObject>::namespaced_with(client, &namespace, &ApiResource::erase::<Pod>(&()));
+        let mut events = pin!(watcher(api, config).default_backoff());
+        let read = |pod: RawObject| {
+            let name = pod.name_any();
+            let pod = pod.read().inspect_err(|error| warn!(namespace, name, %error, "the pod cannot be read"));
+            let record = pod.ok().and_then(|pod| record(&pod)).filter(|record| is_wanted(record, &policies));
+            (name, record)
+        };
         let mut listed = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed.clear(),
-                Ok(Event::InitApply(pod)) => listed.extend(read(&pod).map(|record| (pod.name_any(), record))),
+                Ok(Event::InitApply(pod)) => {
+                    let (name, record) = read(pod);
+                    listed.extend(record.map(|record| (name, record)));
+                }
                 Ok(Event::InitDone) => {
                     let fresh = std::mem::take(&mut listed);
                     let before = std::mem::replace(&mut *self.pods.lock(), fresh.clone());
@@ -103,7 +114,10 @@ impl NamespacePods {
                         is_news
                     });
                 }
-                Ok(Event::Apply(pod)) => self.put(pod.name_any(), read(&pod)),
+                Ok(Event::Apply(pod)) => {
+                    let (name, record) = read(pod);
+                    self.put(name, record);
+                }
                 Ok(Event::Delete(pod)) => self.put(pod.name_any(), None),
                 Err(error) => warn!(namespace, %error, "the watch of pods failed, trying again"),
             }

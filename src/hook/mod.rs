@@ -3,6 +3,7 @@
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 
 pub mod cel;
@@ -30,11 +31,10 @@ pub async fn who(client: &Client) -> Option<String> {
 /// The digest of the image that this process runs in, as its pod tells it; `None` outside of a pod, where the pod has
 /// several containers, or may not be read. It is a remark of the record, and nothing depends on it alone.
 pub async fn own_image(client: &Client) -> Option<String> {
-    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let pods: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &ApiResource::erase::<Pod>(&()));
     let pod = pods.get_opt(&std::env::var("HOSTNAME").ok()?).await.ok()??;
-    let statuses = pod.status?.container_statuses?;
-    let [only] = statuses.as_slice() else { return None };
-    only.image_id.split_once('@').map(|(_, digest)| digest.to_owned())
+    let [only] = pod.data.pointer("/status/containerStatuses")?.as_array()?.as_slice() else { return None };
+    only.get("imageID")?.as_str()?.split_once('@').map(|(_, digest)| digest.to_owned())
 }
 
 /// What a command of the hook came to. The numbers are its exit codes (design section 7).

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::Service;
-use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -14,6 +13,7 @@ use crate::cli::input::live::{self, Cluster};
 use crate::cluster::documents::{Source, documents};
 use crate::cluster::files::{Manifests, with_workloads};
 use crate::cluster::object::WorkloadKind;
+use crate::cluster::raw::RawObject;
 
 /// What was found, and where.
 pub(super) struct Read {
@@ -112,18 +112,13 @@ pub(super) fn cluster(namespace: Option<&str>) -> anyhow::Result<Read> {
 fn list(
     cluster: &Cluster,
     resource: &ApiResource,
-    api: impl FnOnce(Client) -> Api<DynamicObject>,
+    api: impl FnOnce(Client) -> Api<RawObject>,
 ) -> anyhow::Result<Vec<Value>> {
-    let found = cluster.block_on(async |client| live::all(&resource.plural, api(client)).await)?;
-    let mut objects = Vec::new();
-    for object in found {
-        let mut value = serde_json::to_value(object)?;
-        if let Some(fields) = value.as_object_mut() {
-            // The items of a list do not say what they are.
-            fields.insert("apiVersion".to_owned(), resource.api_version.clone().into());
-            fields.insert("kind".to_owned(), resource.kind.clone().into());
-        }
-        objects.push(value);
+    let mut objects: Vec<Value> = cluster.block_on(async |client| live::all(&resource.plural, api(client)).await)?;
+    for fields in objects.iter_mut().filter_map(Value::as_object_mut) {
+        // The items of a list do not say what they are.
+        fields.insert("apiVersion".to_owned(), resource.api_version.clone().into());
+        fields.insert("kind".to_owned(), resource.kind.clone().into());
     }
     Ok(objects)
 }

@@ -1,7 +1,6 @@
 //! The state of the cluster that the kubeconfig names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -12,7 +11,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::ListParams;
-use kube::core::{ApiResource, NamespaceResourceScope};
+use kube::core::ApiResource;
 use kube::{Api, Client, Resource, ResourceExt};
 
 use super::State;
@@ -20,8 +19,10 @@ use crate::api::{Platform, PlatformRelease, UpgradePolicy};
 use crate::cluster::crd;
 use crate::cluster::error::said;
 use crate::cluster::files::Install;
+use crate::cluster::index::ObjectKey;
 use crate::cluster::inventory::{Inventory, RevisionKind};
 use crate::cluster::object::{WorkloadKind, WorkloadObject};
+use crate::cluster::raw::RawObject;
 use crate::cluster::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, WorkloadRecord};
 use crate::crds::content;
 use crate::domain::policy::Policy;
@@ -55,18 +56,17 @@ impl Cluster {
 
     /// The policies of the cluster.
     pub(in crate::cli) fn policies(&self) -> anyhow::Result<Vec<UpgradePolicy>> {
-        self.runtime.block_on(all("UpgradePolicies", Api::all(self.client.clone())))
+        self.runtime.block_on(all("UpgradePolicies", everywhere::<UpgradePolicy>(&self.client)))
     }
 
     /// The releases of the cluster.
     pub(in crate::cli) fn releases(&self) -> anyhow::Result<Vec<PlatformRelease>> {
-        self.runtime.block_on(all("PlatformReleases", Api::all(self.client.clone())))
+        self.runtime.block_on(all("PlatformReleases", everywhere::<PlatformRelease>(&self.client)))
     }
 
     /// The Platforms of one namespace, or of all.
     pub(in crate::cli) fn platforms(&self, namespace: Option<&str>) -> anyhow::Result<Vec<Platform>> {
-        let client = self.client.clone();
-        let api = namespace.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
+        let api = namespace.map_or_else(|| everywhere::<Platform>(&self.client), |name| self.api::<Platform>(name));
         self.runtime.block_on(all("Platforms", api))
     }
 
@@ -143,8 +143,8 @@ impl Cluster {
 
     /// The policies and the releases of the cluster.
     pub(in crate::cli) async fn rules(&self) -> anyhow::Result<(Vec<UpgradePolicy>, Vec<PlatformRelease>)> {
-        let policies = all("UpgradePolicies", Api::all(self.client.clone())).await?;
-        Ok((policies, all("PlatformReleases", Api::all(self.client.clone())).await?))
+        let policies = all("UpgradePolicies", everywhere::<UpgradePolicy>(&self.client)).await?;
+        Ok((policies, all("PlatformReleases", everywhere::<PlatformRelease>(&self.client)).await?))
     }
 
     /// The pods in a namespace.
@@ -187,19 +187,31 @@ impl Cluster {
 
     async fn typed<K>(&self, what: &str, namespace: &str) -> anyhow::Result<Vec<K>>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+        K: Resource<DynamicType = ()> + DeserializeOwned,
     {
-        all(what, Api::namespaced(self.client.clone(), namespace)).await
+        all(what, self.api::<K>(namespace)).await
+    }
+
+    fn api<K: Resource<DynamicType = ()>>(&self, namespace: &str) -> Api<RawObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<K>(&()))
     }
 }
 
+/// The objects of a kind, in all namespaces.
+fn everywhere<K: Resource<DynamicType = ()>>(client: &Client) -> Api<RawObject> {
+    Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
+}
+
 /// All objects of an API; none where the cluster does not know the kind (Argo Rollouts, the guard's own).
-pub(in crate::cli) async fn all<K: Clone + Debug + DeserializeOwned>(
-    what: &str,
-    api: Api<K>,
-) -> anyhow::Result<Vec<K>> {
+pub(in crate::cli) async fn all<K: DeserializeOwned>(what: &str, api: Api<RawObject>) -> anyhow::Result<Vec<K>> {
     match tokio::time::timeout(LIST_TIMEOUT, api.list(&ListParams::default())).await {
-        Ok(Ok(list)) => Ok(list.items),
+        Ok(Ok(list)) => {
+            let read = |object: RawObject| {
+                let key = ObjectKey::of(&object);
+                object.read().with_context(|| format!("cannot read {key} of {what}"))
+            };
+            list.items.into_iter().map(read).collect()
+        }
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(vec![]),
         Ok(Err(error)) => Err(anyhow!(error).context(format!("cannot list {what}"))),
         Err(_) => Err(anyhow!("cannot list {what}: no answer in {} s", LIST_TIMEOUT.as_secs())),

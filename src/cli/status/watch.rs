@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
@@ -16,6 +17,8 @@ use super::{Args, chosen, outcome, show};
 use crate::api::Platform;
 use crate::cli::input::live;
 use crate::cli::{Outcome, Output, Paint};
+use crate::cluster::index::ObjectKey;
+use crate::cluster::raw::RawObject;
 
 /// Ages go on while nothing changes: a terminal is drawn again after this time.
 const REDRAWN_AFTER: Duration = Duration::from_secs(10);
@@ -33,9 +36,10 @@ pub(super) fn run(args: &Args, paint: Paint) -> anyhow::Result<Outcome> {
 }
 
 async fn follow(client: Client, args: &Args, paint: Paint) -> anyhow::Result<Outcome> {
-    let api: Api<Platform> = match &args.namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
+    let kind = ApiResource::erase::<Platform>(&());
+    let api: Api<RawObject> = match &args.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+        None => Api::all_with(client, &kind),
     };
     let mut events = pin!(watcher(api, Config::default()).default_backoff());
     let mut redraw = tokio::time::interval(REDRAWN_AFTER);
@@ -49,7 +53,7 @@ async fn follow(client: Client, args: &Args, paint: Paint) -> anyhow::Result<Out
                 return outcome(&known.platforms(args), args);
             }
             event = events.next() => match event {
-                Some(Ok(event)) => !known.take(event) || screen.draw(&known.platforms(args), false)?,
+                Some(Ok(event)) => !known.take(event)? || screen.draw(&known.platforms(args), false)?,
                 Some(Err(error)) => {
                     eprintln!("the API server does not tell of changes now: {error}");
                     true
@@ -67,26 +71,27 @@ async fn follow(client: Client, args: &Args, paint: Paint) -> anyhow::Result<Out
 /// The Platforms that are known, and those of a list that is not complete yet.
 #[derive(Default)]
 struct Known {
-    all: BTreeMap<(String, String), Platform>,
-    listed: BTreeMap<(String, String), Platform>,
+    all: BTreeMap<ObjectKey, Platform>,
+    listed: BTreeMap<ObjectKey, Platform>,
 }
 
 impl Known {
     /// Takes in an event, and returns whether the whole is known after it.
-    fn take(&mut self, event: Event<Platform>) -> bool {
-        let key = |platform: &Platform| {
-            let text = |part: &Option<String>| part.clone().unwrap_or_default();
-            (text(&platform.metadata.namespace), text(&platform.metadata.name))
+    fn take(&mut self, event: Event<RawObject>) -> anyhow::Result<bool> {
+        let read = |object: RawObject| -> anyhow::Result<(ObjectKey, Platform)> {
+            let key = ObjectKey::of(&object);
+            let platform = object.read().with_context(|| format!("cannot read Platform {key}"))?;
+            Ok((key, platform))
         };
         let whole = !matches!(event, Event::Init | Event::InitApply(_));
         match event {
             Event::Init => self.listed.clear(),
-            Event::InitApply(platform) => drop(self.listed.insert(key(&platform), platform)),
+            Event::InitApply(object) => self.listed.extend([read(object)?]),
             Event::InitDone => self.all = std::mem::take(&mut self.listed),
-            Event::Apply(platform) => drop(self.all.insert(key(&platform), platform)),
-            Event::Delete(platform) => drop(self.all.remove(&key(&platform))),
+            Event::Apply(object) => self.all.extend([read(object)?]),
+            Event::Delete(object) => drop(self.all.remove(&ObjectKey::of(&object))),
         }
-        whole
+        Ok(whole)
     }
 
     fn platforms(&self, args: &Args) -> Vec<Platform> {

@@ -6,6 +6,7 @@ use crate::cluster::feed::{
     Autoscalers, Budgets, ControllerRevisions, Platforms, ReplicaSets, Workloads, is_revision_wanted,
 };
 use crate::cluster::object::WorkloadKind;
+use crate::cluster::raw::RawObject;
 use crate::cluster::testing::{
     deployment_json, key, listed, mk_policy, mk_release, policy_json, read, replica_set_json, shown,
 };
@@ -28,8 +29,8 @@ fn stoa() -> UpgradePolicy {
 }
 
 fn apply<F: Feed>(index: &SharedIndex, feed: F, object: Value) {
-    let object: F::Object = read(object);
-    index.apply(feed, &ObjectKey::of(&object), object);
+    let object: RawObject = read(object);
+    index.apply(feed, &ObjectKey::of(&object), object.read().unwrap());
 }
 
 /// A whole list of a kind, begun and ended under the current generation.
@@ -38,7 +39,8 @@ fn relist<F: Feed>(index: &SharedIndex, feed: F, objects: impl IntoIterator<Item
 }
 
 fn relist_of<F: Feed>(index: &SharedIndex, feed: F, generation: u64, objects: impl IntoIterator<Item = Value>) -> bool {
-    let objects = objects.into_iter().map(read::<F::Object>).map(|object| (ObjectKey::of(&object), object));
+    let objects =
+        objects.into_iter().map(read::<RawObject>).map(|object| (ObjectKey::of(&object), object.read().unwrap()));
     let records =
         objects.filter_map(|(key, object)| Some((key.clone(), index.select(feed, &key.namespace, object)?))).collect();
     index.write(|index| index.reset(feed, generation, Listed { records, ..Listed::default() }))

@@ -4,6 +4,7 @@
 //! each no more is kept than a few dozen bytes; else only that of Argo Rollouts is.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::ApiResource;
 use kube::runtime::watcher;
 use tokio::sync::watch;
 
@@ -42,7 +43,9 @@ impl Sink for Crds {
     fn kind(&self) -> Kind {
         Source::Crds.into()
     }
-    fn resource(&self) {}
+    fn resource(&self) -> ApiResource {
+        ApiResource::erase::<CustomResourceDefinition>(&())
+    }
     fn config(&self, index: &SharedIndex) -> watcher::Config {
         let config = watcher::Config::default().page_size(PAGE_SIZE);
         if index.read(Index::names_crds) { config } else { config.fields(&format!("metadata.name={ROLLOUT_CRD}")) }

@@ -1,6 +1,6 @@
 //! From watches into the index.
 
-use kube::Resource;
+use kube::core::ApiResource;
 
 use super::{Kind, Sink};
 use crate::api::{PlatformRelease, UpgradePolicy};
@@ -23,7 +23,7 @@ impl<F: Feed> Sink for Namespaced<F> {
     fn kind(&self) -> Kind {
         self.0.source().into()
     }
-    fn resource(&self) -> <F::Object as Resource>::DynamicType {
+    fn resource(&self) -> ApiResource {
         self.0.resource()
     }
     fn is_selected(&self) -> bool {
@@ -65,7 +65,9 @@ impl Sink for Policies {
     fn kind(&self) -> Kind {
         Source::Policies.into()
     }
-    fn resource(&self) {}
+    fn resource(&self) -> ApiResource {
+        ApiResource::erase::<UpgradePolicy>(&())
+    }
     fn is_selected(&self) -> bool {
         false
     }
@@ -96,7 +98,9 @@ impl Sink for Releases {
     fn kind(&self) -> Kind {
         Source::Releases.into()
     }
-    fn resource(&self) {}
+    fn resource(&self) -> ApiResource {
+        ApiResource::erase::<PlatformRelease>(&())
+    }
     fn is_selected(&self) -> bool {
         false
     }

@@ -200,7 +200,7 @@ async fn an_object_that_cannot_be_read_stops_nothing() {
     bad["spec"]["replicas"] = json!("many");
     server.expect("list deployments").await.list(&[api("one", "2.2.0"), bad.clone(), api("two", "2.2.0")]);
     observed.expect("deployments synced true").await;
-    let problem = "deployments invalid stoa/bad: Invalid type string \"many\". Expected i32";
+    let problem = "deployments invalid stoa/bad: invalid type: string \"many\", expected i32";
     observed.expect(problem).await;
     assert_eq!(view(&context)[..2], [runs("one", "2.2.0"), runs("two", "2.2.0")]);
 
