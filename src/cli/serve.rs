@@ -33,6 +33,7 @@ use crate::server::{Server, ServerOptions};
 mod certificates;
 mod cluster;
 mod controller;
+mod panics;
 
 use cluster::{ManifestCluster, WatchedCluster};
 
@@ -89,6 +90,7 @@ enum LogFormat {
 
 pub(super) fn run(args: &Args, out: &mut Output<'_>) -> anyhow::Result<Outcome> {
     start_log(args.log_format);
+    panics::end_the_process();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     match runtime.block_on(serve(args, out))? {

@@ -25,13 +25,11 @@ use crate::server::metrics::{self, Metrics};
 const DEFAULT_NAMESPACE: &str = "upgrade-guard";
 /// Where a pod reads its namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// The time before a controller that panicked is started again.
-const RESTART_DELAY: Duration = Duration::from_secs(5);
 /// The longest names of hosts that are kept: an Event takes 128 characters for who reports it.
 const LONGEST_HOST: usize = 63;
 
 /// Starts the controller and the recorder; gives what reviews leave their notices with, and what ends a while after
-/// `leaving` does, when the Lease is released. Whatever becomes of the controller, the webhook goes on.
+/// `leaving` does, when the Lease is released.
 pub(super) fn start(
     (client, index): (&kube::Client, &SharedIndex),
     metrics: &Metrics,
@@ -48,21 +46,11 @@ pub(super) fn start(
     let controller = Controller::new(client.clone(), index.clone(), events, Arc::clone(&observer)).reading(databases);
     let (client, leaving) = (client.clone(), leaving.clone());
     let running = tokio::spawn(async move {
-        while !leaving.is_cancelled() {
-            let candidate = Candidate::new(client.clone(), options.clone());
-            let (controller, observer, leaving) = (controller.clone(), Arc::clone(&observer), leaving.clone());
-            let task = tokio::spawn(async move {
-                let work = || {
-                    let controller = controller.clone();
-                    async move { controller.run().await }
-                };
-                candidate.lead(&leaving, |leads| observer.leads(leads), work).await;
-            });
-            if let Err(error) = task.await {
-                tracing::error!(%error, "the controller failed and is started again; reviews go on");
-                tokio::time::sleep(RESTART_DELAY).await;
-            }
-        }
+        let work = || {
+            let controller = controller.clone();
+            async move { controller.run().await }
+        };
+        Candidate::new(client, options).lead(&leaving, |leads| observer.leads(leads), work).await;
     });
     let ended = async move {
         let limit = RELEASE_TIMEOUT + Duration::from_secs(1);
