@@ -7,11 +7,12 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Instant;
 
-use kube::core::{DeserializeGuard, ObjectList};
+use kube::core::ObjectList;
 use upgrade_guard::api::UpgradePolicy;
 use upgrade_guard::cluster::feed::{Feed, ReplicaSets, Workloads};
 use upgrade_guard::cluster::index::{Index, Listed, ObjectKey, SharedIndex};
 use upgrade_guard::cluster::object::WorkloadKind;
+use upgrade_guard::cluster::raw::RawObject;
 
 /// Objects in a page of a list, as the watches ask for.
 const PAGE: usize = 250;
@@ -73,10 +74,10 @@ fn list<F: Feed>(index: &SharedIndex, feed: F, objects: impl Iterator<Item = Str
         let page = format!(r#"{{"apiVersion":"v1","kind":"List","metadata":{{}},"items":[{}]}}"#, items.join(","));
         drop(items);
         bytes += page.len();
-        let page: ObjectList<DeserializeGuard<F::Object>> = serde_json::from_str(&page).expect("a list");
+        let page: ObjectList<RawObject> = serde_json::from_str(&page).expect("a list");
         for object in page.items {
             let key = ObjectKey::of(&object);
-            let object = object.0.expect("a readable object");
+            let object = object.read().expect("a readable object");
             let record = index.select(feed, &key.namespace, object);
             listed.records.extend(record.map(|record| (key, record)));
         }

@@ -1,9 +1,23 @@
 //! Pods: whose they are, and how they are.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 
+use super::object::PodSpec;
 use crate::domain::view::WorkloadId;
+
+/// A pod, of whose spec only the containers are read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Pod {
+    /// Whose it is.
+    pub metadata: ObjectMeta,
+    /// What it is to run.
+    pub spec: PodSpec,
+    /// What it runs.
+    pub status: PodStatus,
+}
 
 /// The label that a Deployment gives its ReplicaSets, and the kind of that owner.
 const HASHES: [(&str, &str); 2] = [("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")];
@@ -11,12 +25,12 @@ const HASHES: [(&str, &str); 2] = [("pod-template-hash", "Deployment"), ("rollou
 /// The workload that `pod` is of: its owner, or the one behind its ReplicaSet.
 #[must_use]
 pub fn owner(pod: &Pod) -> Option<WorkloadId> {
-    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     if owner.kind != "ReplicaSet" {
         return Some(WorkloadId { kind: owner.kind.clone(), name: owner.name.clone() });
     }
     HASHES.iter().find_map(|(label, kind)| {
-        let hash = pod.labels().get(*label)?;
+        let hash = pod.metadata.labels.as_ref()?.get(*label)?;
         let name = owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
         Some(WorkloadId { kind: (*kind).to_owned(), name: name.to_owned() })
     })
@@ -53,17 +67,17 @@ impl PodState {
     /// Reads a pod; `None` for one that has ended, or is about to.
     #[must_use]
     pub fn read(pod: &Pod) -> Option<Self> {
-        let status = pod.status.clone().unwrap_or_default();
+        let status = &pod.status;
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         if ended || pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let conditions = status.conditions.unwrap_or_default();
+        let mut conditions = status.conditions.iter().flatten();
         let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
         Some(Self {
-            uid: pod.uid().unwrap_or_default(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
             owner: owner(pod),
-            ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+            ready: conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
             containers: containers.map(ContainerState::read).collect(),
         })
     }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1;
 use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -18,7 +18,7 @@ use tracing::warn;
 use super::status::{PodImage, PodImages};
 use crate::cluster::feed::may_be_governed;
 use crate::cluster::inventory::Inventory;
-use crate::cluster::pod::owner;
+use crate::cluster::pod::{Pod, owner};
 use crate::cluster::raw::RawObject;
 use crate::domain::image::ImageRef;
 use crate::domain::matching::governed;
@@ -88,7 +88,7 @@ impl NamespacePods {
     /// Follows the pods of `namespace` that may be of `policies`, for ever.
     pub async fn follow(self: Arc<Self>, client: Client, namespace: String, policies: Arc<[Arc<Policy>]>) {
         let config = watcher::Config::default().page_size(PAGE_SIZE);
-        let api = Api::<RawObject>::namespaced_with(client, &namespace, &ApiResource::erase::<Pod>(&()));
+        let api = Api::<RawObject>::namespaced_with(client, &namespace, &ApiResource::erase::<v1::Pod>(&()));
         let mut events = pin!(watcher(api, config).default_backoff());
         let read = |pod: RawObject| {
             let name = pod.name_any();
@@ -150,15 +150,15 @@ fn is_wanted(record: &PodRecord, policies: &[Arc<Policy>]) -> bool {
 /// What is kept of `pod`; `None` for one that is of no workload, or has ended.
 fn record(pod: &Pod) -> Option<PodRecord> {
     let owner = owner(pod)?;
-    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+    let Pod { spec, status, .. } = pod;
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
     let statuses = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
     let ids: BTreeMap<&str, &str> = statuses.map(|status| (status.name.as_str(), status.image_id.as_str())).collect();
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| PodImage {
+    let containers = spec.containers.iter().chain(&spec.init_containers).map(|container| PodImage {
         container: container.name.clone(),
-        image: container.image.clone().unwrap_or_default(),
+        image: container.image.clone(),
         image_id: ids.get(container.name.as_str()).copied().unwrap_or_default().to_owned(),
     });
     Some(PodRecord { owner, containers: containers.collect() })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::serde::de::DeserializeOwned;
@@ -22,6 +22,7 @@ use crate::cluster::files::Install;
 use crate::cluster::index::ObjectKey;
 use crate::cluster::inventory::{Inventory, RevisionKind};
 use crate::cluster::object::{WorkloadKind, WorkloadObject};
+use crate::cluster::pod::Pod;
 use crate::cluster::raw::RawObject;
 use crate::cluster::record::{AutoscalerRecord, BudgetRecord, RevisionRecord, WorkloadRecord};
 use crate::crds::content;
@@ -149,7 +150,7 @@ impl Cluster {
 
     /// The pods in a namespace.
     pub(in crate::cli) async fn pods(&self, namespace: &str) -> anyhow::Result<Vec<Pod>> {
-        self.typed("pods", namespace).await
+        all("pods", self.api::<v1::Pod>(namespace)).await
     }
 
     /// What is in a namespace.
