@@ -11,7 +11,7 @@ use cel::{Context, ExecutionError, IdedExpr, Program, Value as CelValue};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::expression::{children, compile, depth};
+use crate::api::expression::{children, compile, depth, with_room};
 
 /// How often the innermost part of an expression may be looked at: a second or so.
 const MOST_STEPS: usize = 1_000_000;
@@ -142,7 +142,7 @@ impl Expression {
             let value = if *name == NOW { time_of(value) } else { cel_value(value) };
             context.add_variable_from_value(*name, value);
         }
-        self.program.execute(&context).map_err(|error| self.told(&error, variables))
+        with_room(|| self.program.execute(&context)).map_err(|error| self.told(&error, variables))
     }
 
     fn wrong_type(&self, found: &CelValue, wanted: &'static str) -> CelError {

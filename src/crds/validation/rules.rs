@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::node::{Additional, Kind, Node};
 use super::{Verdict, Violation};
+use crate::api::expression::with_room;
 
 /// One rule of a schema.
 pub(super) struct Rule {
@@ -29,7 +30,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
 impl Rule {
     /// Reads a rule of the field at `path`; `None`, told in `unchecked`, when it cannot be evaluated here.
     pub(super) fn new(rule: &ValidationRule, path: &str, unchecked: &mut BTreeSet<String>) -> Option<Self> {
-        let program = match ENVIRONMENT.compile(&rule.rule) {
+        let program = match with_room(|| ENVIRONMENT.compile(&rule.rule)) {
             Ok(program) if program.references().has_variable("oldSelf") => Err("it compares with an earlier state"),
             Ok(program) => Ok(program),
             Err(_) => Err("this program cannot read it"),
@@ -67,7 +68,7 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, verdict: &mut Verdic
 fn evaluate(rule: &Rule, itself: cel::Value, path: &str, verdict: &mut Verdict) {
     let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
     context.add_variable_from_value("self", itself);
-    let message = match rule.program.execute(&context) {
+    let message = match with_room(|| rule.program.execute(&context)) {
         Ok(cel::Value::Bool(true)) => return,
         Ok(cel::Value::Bool(false)) => rule.message.clone(),
         // Of these the API server says the same, and refuses the object.
