@@ -9,7 +9,7 @@ CARGO_DENY := $(CACHE)/tools/bin/cargo-deny-$(CARGO_DENY_VERSION)
 RECIPE := --policy manifests/policies/stoa.yaml --image upgrade-guard:0.1.0 --release stoa-2.3 --crds-config-map stoa-crds --migrate-image ghcr.io/stoa-platform/control-plane-api:2.3.0 --database-secret stoa-control-plane-api-secrets
 export UPGRADE_GUARD_CACHE := $(CACHE)
 
-.PHONY: demo test model image image-test e2e bench lint deny manifests
+.PHONY: demo test model image image-test image-docker e2e bench lint deny manifests
 
 demo: ## Show the main job: an upgrade in the wrong and in the right order, without Kubernetes.
 	@echo "building (a few minutes the first time)" >&2
@@ -34,11 +34,14 @@ image: ## Build the image and its bill of materials into target/image, without a
 image-test: ## Look into the image that `make image` built, and run the program inside of it (as root).
 	$(CARGO) test --locked --test image
 
+image-docker: ## Build the image with `docker build`, and ask the same of it (as root; about fifteen minutes).
+	tests/image/docker
+
 e2e: image ## Install the chart on a real node, and upgrade, break and replace what runs there (as root, about 5 minutes).
 	$(CARGO) test --locked --test e2e
 
 bench: ## Print figures and ratios against a baseline of the same run, of the program as the image has it.
-	image/static $(CARGO) bench --locked
+	image/static $(CARGO) bench --locked --profile image
 
 lint: ## Check format and lints.
 	$(CARGO) fmt --check

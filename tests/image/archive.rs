@@ -7,9 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Where `make image` leaves everything.
+/// Where `make image` leaves everything, or another has done so: `make image-docker`.
 pub(crate) fn built() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image");
+    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image");
+    let folder = std::env::var_os("UPGRADE_GUARD_IMAGE").map_or_else(usual, PathBuf::from);
     assert!(folder.join("upgrade-guard.tar").exists(), "there is no image: run 'make image'");
     folder
 }
