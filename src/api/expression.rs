@@ -7,9 +7,9 @@ use cel::{IdedExpr, Program};
 
 /// The longest expression, in bytes: what the schema of the policy allows.
 const LONGEST: usize = 1024;
-/// Memory for what parses and evaluates: it calls itself for each bracket, with up to 160 KB of stack each time. Of it only
-/// what is touched is taken from the system.
-const ROOM: usize = 256 << 20;
+/// Memory for what parses and evaluates. It calls itself for each bracket, up to 96 times, and a development build takes 160 KB
+/// of stack each time, where a worker has two megabytes. Of it only what is touched is taken from the system.
+const ROOM: usize = 32 << 20;
 /// How deep `all`, `exists`, `map` and their like may be in each other. CEL has no other loops, so this and the length
 /// of the longest list bound the steps of an evaluation.
 const DEEPEST: usize = 3;

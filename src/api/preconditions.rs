@@ -74,7 +74,7 @@ pub struct ObjectSpec {
     #[schemars(extend("maxProperties" = 16))]
     pub selector: BTreeMap<String, String>,
     /// A CEL expression that is true when the object is what it should be, for example
-    /// `object.status.phase == "Completed"`.
+    /// `object.status.phase == "Completed"`. Zones of time in it are UTC or offsets such as `+02:00`.
     #[schemars(length(min = 1, max = 1024))]
     pub ready: String,
     /// How old `timestamp` may be, for example `24h` or `1h30m`.

@@ -113,6 +113,16 @@ fn what_is_no_answer_is_told() {
 }
 
 #[test]
+fn zones_are_utc_and_offsets() {
+    for (zone, hour) in [("UTC", 12), ("+02:00", 14), ("-05:30", 6)] {
+        let text = format!("timestamp('2026-07-17T12:00:00Z').getHours('{zone}') == {hour}");
+        assert_eq!(holds(&text).unwrap(), true, "{text}");
+    }
+    let error = holds("now.getHours('Europe/Berlin') == 1").unwrap_err().to_string();
+    assert!(error.ends_with("unknown time zone Europe/Berlin"), "{error}");
+}
+
+#[test]
 fn times_are_timestamps_or_text() {
     for text in [
         "object.status.stoppedAt",
