@@ -53,7 +53,13 @@ async fn follow(client: Client, args: &Args, paint: Paint) -> anyhow::Result<Out
                 return outcome(&known.platforms(args), args);
             }
             event = events.next() => match event {
-                Some(Ok(event)) => !known.take(event)? || screen.draw(&known.platforms(args), false)?,
+                Some(Ok(event)) => match known.take(event) {
+                    Ok(whole) => !whole || screen.draw(&known.platforms(args), false)?,
+                    Err(error) => {
+                        eprintln!("{error:#}");
+                        true
+                    }
+                },
                 Some(Err(error)) => {
                     eprintln!("the API server does not tell of changes now: {error}");
                     true
